@@ -1,0 +1,170 @@
+//! Kubernetes objects as values: what was seen, and what is wanted. No client here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// A kind of object, with all that is needed to reach its API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kind {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Version within the group.
+    pub version: &'static str,
+    /// Kind as written in manifests.
+    pub kind: &'static str,
+    /// Plural as written in URLs and RBAC rules.
+    pub plural: &'static str,
+}
+
+impl Kind {
+    /// `group/version`, or `version` in the core group.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.into() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+/// Kinds that more than one part uses.
+pub mod kinds {
+    use super::Kind;
+
+    /// `apps/v1` Deployment.
+    pub const DEPLOYMENT: Kind = Kind { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
+    /// `apps/v1` DaemonSet.
+    pub const DAEMON_SET: Kind = Kind { group: "apps", version: "v1", kind: "DaemonSet", plural: "daemonsets" };
+    /// Service.
+    pub const SERVICE: Kind = Kind { group: "", version: "v1", kind: "Service", plural: "services" };
+    /// ConfigMap.
+    pub const CONFIG_MAP: Kind = Kind { group: "", version: "v1", kind: "ConfigMap", plural: "configmaps" };
+    /// Secret.
+    pub const SECRET: Kind = Kind { group: "", version: "v1", kind: "Secret", plural: "secrets" };
+    /// `networking.k8s.io/v1` Ingress.
+    pub const INGRESS: Kind =
+        Kind { group: "networking.k8s.io", version: "v1", kind: "Ingress", plural: "ingresses" };
+    /// `autoscaling/v2` HorizontalPodAutoscaler.
+    pub const HORIZONTAL_POD_AUTOSCALER: Kind = Kind {
+        group: "autoscaling",
+        version: "v2",
+        kind: "HorizontalPodAutoscaler",
+        plural: "horizontalpodautoscalers",
+    };
+}
+
+/// Where objects are looked up. Every look-up, also one that finds nothing, is remembered by the caller, so that a
+/// change of that object wakes the Canary that asked.
+pub trait Lookup {
+    /// The object as last seen, in the namespace of the Canary.
+    fn get(&self, kind: Kind, name: &str) -> Option<Arc<Value>>;
+}
+
+impl Lookup for BTreeMap<(Kind, String), Arc<Value>> {
+    fn get(&self, kind: Kind, name: &str) -> Option<Arc<Value>> {
+        self.get(&(kind, name.to_owned())).cloned()
+    }
+}
+
+/// A write that would make something true. Rendering one costs nothing; `converge` skips it when the live object
+/// already covers it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Desired {
+    /// Server-side apply of exactly the fields Serin owns. Fields that must be empty are written as empty (`[]`,
+    /// `{}`), so that covering the body is the same as being right.
+    Apply {
+        /// What it is.
+        kind: Kind,
+        /// Whole object: `apiVersion`, `kind`, `metadata` and the owned fields.
+        body: Value,
+    },
+    /// Create the object when it is missing; replace the values at these JSON pointers where they differ exactly.
+    Replace {
+        /// What it is.
+        kind: Kind,
+        /// The object to create when there is none.
+        body: Value,
+        /// JSON pointers into `body` whose values must stand exactly so in the live object. Empty: create only.
+        pointers: Vec<String>,
+    },
+    /// Delete the object when it exists and is controlled by the Canary.
+    Delete {
+        /// What it is.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Desired {
+    /// Name of the object meant.
+    pub fn name(&self) -> &str {
+        match self {
+            Desired::Apply { body, .. } | Desired::Replace { body, .. } => {
+                body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+            }
+            Desired::Delete { name, .. } => name,
+        }
+    }
+
+    /// Kind of the object meant.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Desired::Apply { kind, .. } | Desired::Replace { kind, .. } | Desired::Delete { kind, .. } => *kind,
+        }
+    }
+}
+
+/// True when everything in `wanted` stands in `live`: objects by key, lists by position and equal length, an empty
+/// list, object or null also by absence. Fields that only `live` has are someone else's or the server's defaults.
+pub fn covers(live: Option<&Value>, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (None | Some(Value::Null), wanted) => is_empty(wanted),
+        (Some(live), Value::Null) => is_empty(live),
+        (Some(Value::Object(live)), Value::Object(wanted)) => {
+            if wanted.is_empty() {
+                return live.is_empty();
+            }
+            wanted.iter().all(|(key, value)| covers(live.get(key), value))
+        }
+        (Some(Value::Array(live)), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| covers(Some(live), wanted))
+        }
+        (Some(live), wanted) => live == wanted,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty() || fields.values().all(is_empty),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// What all objects made for one Canary share.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// Namespace of the Canary and of all it makes.
+    pub namespace: String,
+    /// Name of the Canary.
+    pub name: String,
+    /// Uid of the Canary.
+    pub uid: String,
+}
+
+impl Owner {
+    /// The controller reference to the Canary.
+    pub fn reference(&self) -> Value {
+        serde_json::json!({
+            "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "name": self.name, "uid": self.uid,
+            "controller": true, "blockOwnerDeletion": true,
+        })
+    }
+
+    /// True when the Canary controls the object.
+    pub fn controls(&self, object: &Value) -> bool {
+        object.pointer("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|owners| {
+            owners.iter().any(|owner| owner["uid"] == self.uid.as_str() && owner["controller"] == true)
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! Routers: desired objects out, observed split in. No client: a router is tested by YAML in, YAML out.
+
+use rollout::spec::{RouterAbility, Spec};
+
+use crate::objects::{Desired, Kind, Lookup, Owner};
+
+macro_rules! routers {
+    ($($module:ident),+ $(,)?) => {
+        $(mod $module;)+
+        /// Every router Serin knows.
+        pub static ROUTERS: &[&dyn Router] = &[$(&$module::ROUTER),+];
+    };
+}
+
+routers! {}
+
+/// One way to steer traffic.
+pub trait Router: Send + Sync {
+    /// The names this router answers to in `spec.provider`, with what it can do.
+    fn abilities(&self) -> &'static [RouterAbility];
+
+    /// The kinds it reads (`false`) or writes (`true`) under the given name; watches and RBAC derive from this.
+    fn resources(&self, provider: &str) -> Vec<(Kind, bool)>;
+
+    /// The objects that make `route.intent` true. Errors name the object and the mend.
+    fn render(&self, route: &Route<'_>, current: &dyn Lookup) -> Result<Vec<Desired>, RouteError>;
+
+    /// The split that the objects express now; what the data plane has not accepted yet is [`Observed::Pending`].
+    fn observe(&self, route: &Route<'_>, current: &dyn Lookup) -> Result<Observed, RouteError>;
+
+    /// What to write when the Canary is deleted with `revertOnDeletion`.
+    fn finalize(&self, _route: &Route<'_>, _current: &dyn Lookup) -> Result<Vec<Desired>, RouteError> {
+        Ok(Vec::new())
+    }
+}
+
+/// All that a router may know.
+pub struct Route<'a> {
+    /// Owner of what is rendered.
+    pub owner: &'a Owner,
+    /// The parsed Canary.
+    pub spec: &'a Spec,
+    /// What the state wants.
+    pub intent: &'a Intent,
+    /// Annotation prefix of the NGINX Ingress controller, `nginx.ingress.kubernetes.io` unless set otherwise.
+    pub ingress_annotations_prefix: &'a str,
+    /// Ingress class to set on copies, when given.
+    pub ingress_class: Option<&'a str>,
+}
+
+/// What the state wants of the traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// Percent of the traffic for the canary, 0 to 100. In A/B testing 100 means: those who match, all of them.
+    pub canary_weight: u8,
+    /// The canary gets a copy of the traffic.
+    pub mirrored: bool,
+    /// Session cookies, as whole `name=value` pairs.
+    pub cookies: Cookies,
+}
+
+/// Session cookies, as `name=value`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cookies {
+    /// Users on the canary.
+    pub canary: Option<String>,
+    /// Users on the primary.
+    pub primary: Option<String>,
+    /// Users of the last rollout, whose cookie is to be expired.
+    pub previous: Option<String>,
+}
+
+/// What a router saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// The split in force.
+    Split {
+        /// Percent for the canary.
+        canary_weight: u8,
+        /// The canary gets a copy.
+        mirrored: bool,
+    },
+    /// Written, but not in force yet; with the reason, for people.
+    Pending(String),
+    /// There is no route yet.
+    Missing,
+}
+
+/// Why a route cannot be rendered or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// An object that the user must provide is not there.
+    #[error("{kind} {name} not found: {mend}")]
+    Missing {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What to do.
+        mend: String,
+    },
+    /// A field of the Canary does not fit this router.
+    #[error("{field}: {why}")]
+    Field {
+        /// Path in the Canary.
+        field: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+}
+
+/// The router of that name.
+pub fn by_name(name: &str) -> Option<&'static dyn Router> {
+    ROUTERS.iter().copied().find(|router| router.abilities().iter().any(|ability| ability.name == name))
+}

@@ -1,0 +1,16 @@
+//! The Kubernetes API of Serin: types only, no behaviour.
+//!
+//! `Canary`, `MetricTemplate` and `AlertProvider` of `flagger.app/v1beta1` are field for field those of Flagger;
+//! fields that only Serin knows are optional and say so.
+
+mod alert_provider;
+mod canary;
+mod metric_template;
+mod service;
+mod status;
+
+pub use alert_provider::*;
+pub use canary::*;
+pub use metric_template::*;
+pub use service::*;
+pub use status::*;
