@@ -82,7 +82,7 @@ impl Desired {
             | Stage::Initializing
             | Stage::Initialized
             | Stage::Waiting
-            | Stage::Finalising
+            | Stage::Finalising { .. }
             | Stage::Succeeded
             | Stage::Terminating
             | Stage::Terminated => {

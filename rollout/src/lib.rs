@@ -1,6 +1,7 @@
 //! What should happen: the pure core of Serin. It has no clock, no randomness, no async and no client: `now` and
 //! what was seen are arguments, and the same arguments give the same answer.
 
+mod cookie;
 pub mod desired;
 pub mod effect;
 pub mod observation;
@@ -20,4 +21,4 @@ pub use readiness::Readiness;
 pub use reading::{HookAnswer, Reading};
 pub use spec::Spec;
 pub use state::{Cookies, Revision, Run, Stage, State};
-pub use step::{Outcome, Step, step};
+pub use step::{Input, Outcome, Step, step};

@@ -133,4 +133,6 @@ pub struct Answers {
 pub struct Settings {
     /// Time between traffic having left the canary and its scale-down.
     pub drain: Duration,
+    /// Alerts go somewhere even when the Canary names nobody.
+    pub global_notifier: bool,
 }

@@ -79,7 +79,10 @@ pub enum Stage {
         weight: u8,
     },
     /// Traffic goes back to the primary; then the canary is scaled down.
-    Finalising,
+    Finalising {
+        /// Because the revision was taken back, not promoted.
+        reverted: bool,
+    },
     /// The revision is the primary.
     Succeeded,
     /// The revision was taken back.
@@ -106,7 +109,7 @@ impl Stage {
             Stage::Progressing(_) => Phase::Progressing,
             Stage::WaitingPromotion(_) => Phase::WaitingPromotion,
             Stage::Promoting { .. } => Phase::Promoting,
-            Stage::Finalising => Phase::Finalising,
+            Stage::Finalising { .. } => Phase::Finalising,
             Stage::Succeeded => Phase::Succeeded,
             Stage::Failed { .. } => Phase::Failed,
             Stage::Terminating => Phase::Terminating,
@@ -123,7 +126,7 @@ impl Stage {
             | Stage::Initializing
             | Stage::Initialized
             | Stage::Waiting
-            | Stage::Finalising
+            | Stage::Finalising { .. }
             | Stage::Succeeded
             | Stage::Terminating
             | Stage::Terminated => 0,
@@ -139,7 +142,7 @@ impl Stage {
             | Stage::Initialized
             | Stage::Waiting
             | Stage::Promoting { .. }
-            | Stage::Finalising
+            | Stage::Finalising { .. }
             | Stage::Succeeded
             | Stage::Failed { .. }
             | Stage::Terminating
@@ -171,8 +174,19 @@ pub struct State {
     pub checks: Vec<Check>,
     /// The command taken last.
     pub last_command: Option<CommandTaken>,
-    /// The status was written by another controller; it must be adopted before it is believed.
-    pub foreign: bool,
+    /// What another controller left in the status, until it was adopted.
+    pub foreign: Option<Foreign>,
+}
+
+/// Marks of a revision that another controller wrote and that cannot be recomputed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// `lastAppliedSpec`.
+    pub applied: String,
+    /// `lastPromotedSpec`.
+    pub promoted: Option<String>,
+    /// `trackedConfigs`; their format is known.
+    pub configs: Option<BTreeMap<String, String>>,
 }
 
 impl Default for State {
@@ -188,7 +202,7 @@ impl Default for State {
             checked_at: None,
             checks: Vec::new(),
             last_command: None,
-            foreign: false,
+            foreign: None,
         }
     }
 }
@@ -212,7 +226,7 @@ impl State {
             Phase::Progressing => Stage::Progressing(run),
             Phase::WaitingPromotion => Stage::WaitingPromotion(run),
             Phase::Promoting => Stage::Promoting { weight: run.weight },
-            Phase::Finalising => Stage::Finalising,
+            Phase::Finalising => Stage::Finalising { reverted: status.reverted },
             Phase::Succeeded => Stage::Succeeded,
             Phase::Failed => Stage::Failed { weight: run.weight, failed_checks: run.failed_checks },
             Phase::Terminating => Stage::Terminating,
@@ -221,7 +235,11 @@ impl State {
         let spec = status.last_applied_spec.clone().filter(|spec| !spec.is_empty());
         let id = status.applied_revision.clone();
         // The other controller writes the whole status and so drops the fields that only Serin knows.
-        let foreign = id.is_none() && spec.is_some();
+        let foreign = spec.clone().filter(|_| id.is_none()).map(|applied| Foreign {
+            applied,
+            promoted: status.last_promoted_spec.clone().filter(|spec| !spec.is_empty()),
+            configs: status.tracked_configs.clone(),
+        });
         State {
             stage,
             applied: id.zip(spec).map(|(id, spec)| Revision {
@@ -259,7 +277,7 @@ impl State {
             | Stage::Initialized
             | Stage::Waiting
             | Stage::Promoting { .. }
-            | Stage::Finalising
+            | Stage::Finalising { .. }
             | Stage::Succeeded
             | Stage::Terminating
             | Stage::Terminated => Run::default(),
@@ -272,13 +290,26 @@ impl State {
             session_affinity_cookie: self.cookies.canary.clone(),
             primary_session_affinity_cookie: self.cookies.primary.clone(),
             previous_session_affinity_cookie: self.cookies.previous.clone(),
-            tracked_configs: self.applied.as_ref().map(|revision| revision.configs.clone()),
-            last_applied_spec: self.applied.as_ref().map(|revision| revision.spec.clone()),
-            last_promoted_spec: self.promoted.as_ref().map(|promoted| promoted.spec.clone()),
+            tracked_configs: match (&self.applied, &self.foreign) {
+                (Some(revision), _) => Some(revision.configs.clone()),
+                (None, Some(foreign)) => foreign.configs.clone(),
+                (None, None) => None,
+            },
+            last_applied_spec: match (&self.applied, &self.foreign) {
+                (Some(revision), _) => Some(revision.spec.clone()),
+                (None, Some(foreign)) => Some(foreign.applied.clone()),
+                (None, None) => None,
+            },
+            last_promoted_spec: match (&self.promoted, &self.foreign) {
+                (Some(promoted), _) => Some(promoted.spec.clone()),
+                (None, Some(foreign)) => foreign.promoted.clone(),
+                (None, None) => None,
+            },
             last_transition_time: self.since,
             applied_revision: self.applied.as_ref().map(|revision| revision.id.clone()),
             promoted_revision: self.promoted.as_ref().map(|promoted| promoted.id.clone()),
             mirrored: run.mirrored,
+            reverted: matches!(self.stage, Stage::Finalising { reverted: true }),
             paused: self.paused,
             checks: self.checks.clone(),
             last_check_time: self.checked_at,
