@@ -113,12 +113,12 @@ fn copied(of: &Value, route: &Route<'_>) -> BTreeMap<String, String> {
     let steers = key(route, "canary");
     let mut copied = strings(of);
     copied.retain(|key, _| {
-        !key.starts_with(&steers)
-            && key != "kubectl.kubernetes.io/last-applied-configuration"
-            && !key.contains("toolkit.fluxcd.io")
-            && !key.starts_with("argocd.argoproj.io/")
-            // The API server refuses a class named both here and in the spec.
-            && !(route.ingress_class.is_some() && key == "kubernetes.io/ingress.class")
+        // The API server refuses a class named both here and in the spec.
+        let class = route.ingress_class.is_some() && key == "kubernetes.io/ingress.class";
+        let of_tool = key == "kubectl.kubernetes.io/last-applied-configuration"
+            || key.contains("toolkit.fluxcd.io")
+            || key.starts_with("argocd.argoproj.io/");
+        !(class || of_tool || key.starts_with(&steers))
     });
     copied
 }
