@@ -84,12 +84,20 @@ impl Cluster {
 
     /// Every Canary of the namespace, or of all; by namespace and name.
     pub async fn canaries(&self, everywhere: bool) -> Result<Vec<Value>, Complaint> {
-        let api = if everywhere { Api::all_with(self.client.clone(), &Kind::Canary.resource()) } else { self.api(Kind::Canary) };
-        let doing =
-            if everywhere { "listing all canaries".to_owned() } else { format!("listing canaries in {}", self.namespace) };
+        let api = if everywhere {
+            Api::all_with(self.client.clone(), &Kind::Canary.resource())
+        } else {
+            self.api(Kind::Canary)
+        };
+        let doing = if everywhere {
+            "listing all canaries".to_owned()
+        } else {
+            format!("listing canaries in {}", self.namespace)
+        };
         let list = api.list(&ListParams::default()).await.map_err(|failure| Complaint::of_api(doing, failure))?;
         let mut canaries: Vec<Value> = list.items.iter().map(|object| as_value(object, Kind::Canary)).collect();
-        let place = |canary: &Value| (canary["metadata"]["namespace"].to_string(), canary["metadata"]["name"].to_string());
+        let place =
+            |canary: &Value| (canary["metadata"]["namespace"].to_string(), canary["metadata"]["name"].to_string());
         canaries.sort_by_key(place);
         Ok(canaries)
     }
@@ -103,9 +111,7 @@ impl Cluster {
                 Err(Complaint::NoDefinitions) => Complaint::NoDefinitions,
                 Err(_) => self.no_such_canary(name, None),
             }),
-            Err(failure) => {
-                Err(Complaint::of_api(format!("reading canary {name} in {}", self.namespace), failure))
-            }
+            Err(failure) => Err(Complaint::of_api(format!("reading canary {name} in {}", self.namespace), failure)),
         }
     }
 
@@ -159,11 +165,7 @@ impl Cluster {
         let names = |canaries: &[Value]| {
             canaries.iter().filter_map(|canary| canary["metadata"]["name"].as_str().map(str::to_owned)).collect()
         };
-        Complaint::NoSuchCanary {
-            name: name.to_owned(),
-            namespace: self.namespace.clone(),
-            others: others.map(names),
-        }
+        Complaint::NoSuchCanary { name: name.to_owned(), namespace: self.namespace.clone(), others: others.map(names) }
     }
 
     async fn find(&self, kind: Kind, name: &str) -> Result<Option<Value>, String> {
@@ -213,7 +215,8 @@ pub fn common_selector(target: Option<&Value>, primary: Option<&Value>) -> Optio
         .chain(["app", "name", "app.kubernetes.io/name"])
         .find(|key| target_labels.contains_key(*key))?;
     let value = target_labels[key].as_str()?;
-    let of_primary = primary_labels.get(key).and_then(Value::as_str).map_or_else(|| format!("{value}-primary"), str::to_owned);
+    let of_primary =
+        primary_labels.get(key).and_then(Value::as_str).map_or_else(|| format!("{value}-primary"), str::to_owned);
     Some(format!("{key} in ({value},{of_primary})"))
 }
 

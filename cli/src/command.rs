@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use crds::{CanaryStatus, CommandTaken, Phase};
+use crds::{CommandTaken, Phase};
 use futures::TryStreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
@@ -61,6 +61,9 @@ pub async fn give(cluster: &Cluster, name: &str, verb: Verb) -> Result<(), Compl
     });
     cluster.annotate(name, annotations).await?;
     match tokio::time::timeout(PATIENCE, taken(cluster, name, &id)).await {
+        Ok(Ok(taken)) if taken.outcome.starts_with("refused") => {
+            Err(Complaint::Refused(format!("{name}: {}: {}", taken.command, taken.outcome)))
+        }
         Ok(Ok(taken)) => Ok(write_out(&format!("{name}: {}: {}\n", taken.command, taken.outcome))?),
         Ok(Err(complaint)) => Err(complaint),
         Err(_) => Err(Complaint::NotTaken {
@@ -89,9 +92,8 @@ async fn taken(cluster: &Cluster, name: &str, id: &str) -> Result<CommandTaken, 
             Err(watcher::Error::InitialListFailed(failure) | watcher::Error::WatchStartFailed(failure)) => {
                 return Err(Complaint::of_api(format!("the command stands, but watching canary {name}"), failure));
             }
-            Err(
-                watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion,
-            ) => {}
+            Err(watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion) => {
+            }
         }
     }
 }
@@ -110,32 +112,27 @@ fn refusal(canary: &Value, verb: Verb) -> Option<String> {
     }
     let status = read_status(canary, &mut Vec::new());
     let phase = phase_word(status.phase);
-    let idle = |tried: &str| format!("nothing to {tried}: {name} is {phase}, no rollout is under way");
-    match verb {
-        Verb::Promote | Verb::PromoteFull => (!under_way(&status)).then(|| idle("promote")),
-        Verb::Abort => match status.phase {
-            Phase::Finalising => Some(format!("too late: {name} is {phase}, the new revision is already the primary")),
-            _ => (!under_way(&status)).then(|| idle("abort")),
-        },
-        Verb::Pause if status.paused => Some(format!("{name} is paused already; `serin resume {name}` lets it go on")),
-        Verb::Pause => None,
-        Verb::Resume => (!status.paused).then(|| format!("{name} is not paused; it is {phase}")),
-        Verb::Retry => (status.phase != Phase::Failed)
-            .then(|| format!("nothing to retry: {name} is {phase}; only what has failed can be retried")),
-    }
-}
-
-/// A rollout is between its start and its end.
-fn under_way(status: &CanaryStatus) -> bool {
-    match status.phase {
-        Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting | Phase::Finalising => true,
+    let analysed = || match status.phase {
+        Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion => None,
+        Phase::Promoting | Phase::Finalising => {
+            Some(format!("too late to {}: {name} is {phase}, the primary is being updated", verb.as_str()))
+        }
         Phase::New
         | Phase::Initializing
         | Phase::Initialized
         | Phase::Succeeded
         | Phase::Failed
         | Phase::Terminating
-        | Phase::Terminated => false,
+        | Phase::Terminated => {
+            Some(format!("nothing to {}: {name} is {phase}, no analysis is under way", verb.as_str()))
+        }
+    };
+    match verb {
+        Verb::Pause if status.paused => Some(format!("{name} is paused already; `serin resume {name}` lets it go on")),
+        Verb::Promote | Verb::PromoteFull | Verb::Abort | Verb::Pause => analysed(),
+        Verb::Resume => (!status.paused).then(|| format!("{name} is not paused; it is {phase}")),
+        Verb::Retry => (status.phase != Phase::Failed)
+            .then(|| format!("nothing to retry: {name} is {phase}; only what has failed can be retried")),
     }
 }
 
@@ -160,17 +157,17 @@ mod tests {
     fn what_cannot_be_is_refused_with_a_sentence() {
         use Verb::{Abort, Pause, Promote, PromoteFull, Resume, Retry};
         for (phase, paused, allowed) in [
-            ("", false, vec![Pause]),
-            ("Initializing", false, vec![Pause]),
-            ("Initialized", false, vec![Pause]),
+            ("", false, vec![]),
+            ("Initializing", false, vec![]),
+            ("Initialized", false, vec![]),
             ("Waiting", false, vec![Promote, PromoteFull, Abort, Pause]),
             ("Progressing", false, vec![Promote, PromoteFull, Abort, Pause]),
             ("Progressing", true, vec![Promote, PromoteFull, Abort, Resume]),
             ("WaitingPromotion", false, vec![Promote, PromoteFull, Abort, Pause]),
-            ("Promoting", false, vec![Promote, PromoteFull, Abort, Pause]),
-            ("Finalising", false, vec![Promote, PromoteFull, Pause]),
-            ("Succeeded", false, vec![Pause]),
-            ("Failed", false, vec![Pause, Retry]),
+            ("Promoting", false, vec![]),
+            ("Finalising", false, vec![]),
+            ("Succeeded", false, vec![]),
+            ("Failed", false, vec![Retry]),
         ] {
             for verb in [Promote, PromoteFull, Abort, Pause, Resume, Retry] {
                 let refused = refusal(&canary(phase, paused), verb);

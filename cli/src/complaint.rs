@@ -14,7 +14,9 @@ pub enum Complaint {
         others: Option<Vec<String>>,
     },
     /// The kind is not installed.
-    #[error("the cluster does not know canaries: install the definitions with `serin crds | kubectl apply --server-side -f -`")]
+    #[error(
+        "the cluster does not know canaries: install the definitions with `serin crds | kubectl apply --server-side -f -`"
+    )]
     NoDefinitions,
     /// The API server refuses.
     #[error("{doing}: not allowed ({message}); ask for that right, or try `--context` and `--namespace`")]
@@ -33,7 +35,7 @@ pub enum Complaint {
         message: String,
     },
     /// Anything else the client reports.
-    #[error("{doing}: {}", chain(.source))]
+    #[error("{doing}: {}", chain(.source.as_ref()))]
     Api {
         /// What was being tried.
         doing: String,
@@ -41,7 +43,9 @@ pub enum Complaint {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The kubeconfig is missing or broken.
-    #[error("reading the kubeconfig: {reason}; name one with --kubeconfig or $KUBECONFIG, and a context with --context")]
+    #[error(
+        "reading the kubeconfig: {reason}; name one with --kubeconfig or $KUBECONFIG, and a context with --context"
+    )]
     Kubeconfig {
         /// Why.
         reason: String,
@@ -77,13 +81,12 @@ impl Complaint {
     /// Turns what the client reports into a sentence.
     pub fn of_api(doing: impl Into<String>, error: kube::Error) -> Self {
         let doing = doing.into();
-        match error {
-            kube::Error::Api(status) if status.code == 403 => Complaint::Forbidden { doing, message: status.message },
-            kube::Error::Api(status) if status.code == 401 => Complaint::Unauthorized { doing, message: status.message },
-            kube::Error::Api(status) if status.code == 404 && status.message.contains("page not found") => {
-                Complaint::NoDefinitions
-            }
-            other => Complaint::Api { doing, source: Box::new(other) },
+        let answer = if let kube::Error::Api(status) = &error { Some((status.code, status.message.clone())) } else { None };
+        match answer {
+            Some((403, message)) => Complaint::Forbidden { doing, message },
+            Some((401, message)) => Complaint::Unauthorized { doing, message },
+            Some((404, message)) if message.contains("page not found") => Complaint::NoDefinitions,
+            Some(_) | None => Complaint::Api { doing, source: Box::new(error) },
         }
     }
 }
@@ -102,7 +105,7 @@ fn known(others: &Option<Vec<String>>) -> String {
 }
 
 /// The error and its causes; a cause that the text before it already tells is left out.
-fn chain(error: &Box<dyn std::error::Error + Send + Sync>) -> String {
+fn chain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -38,9 +38,7 @@ fn print(format: Format, facts: &impl Serialize, text: impl FnOnce() -> String) 
             let json = serde_json::to_string_pretty(facts).map_err(|failure| Complaint::Render(failure.to_string()))?;
             json + "\n"
         }
-        Format::Yaml => {
-            serde_saphyr::to_string(facts).map_err(|failure| Complaint::Render(failure.to_string()))?
-        }
+        Format::Yaml => serde_saphyr::to_string(facts).map_err(|failure| Complaint::Render(failure.to_string()))?,
     };
     Ok(write_out(&rendered)?)
 }

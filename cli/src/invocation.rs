@@ -15,8 +15,7 @@ pub enum Invocation {
 }
 
 /// Subcommands of the command line that keep `serin -n shop get` from being read as the controller's flags.
-const SUBCOMMANDS: [&str; 10] =
-    ["run", "crds", "get", "watch", "promote", "abort", "pause", "resume", "retry", "help"];
+const SUBCOMMANDS: [&str; 10] = ["run", "crds", "get", "watch", "promote", "abort", "pause", "resume", "retry", "help"];
 
 /// Flags of the controller, as Flagger has them.
 const CONTROLLER_FLAGS: [&str; 34] = [

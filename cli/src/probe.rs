@@ -75,14 +75,11 @@ impl Probe {
             }
         }
         let url = url.ok_or_else(|| usage("no URL given".to_owned()))?;
-        let rest = url
-            .strip_prefix("http://")
-            .ok_or_else(|| usage(format!("only http:// URLs can be probed, not {url}")))?;
+        let rest =
+            url.strip_prefix("http://").ok_or_else(|| usage(format!("only http:// URLs can be probed, not {url}")))?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) => {
-                (host, port.parse().map_err(|_| usage(format!("bad port {port} in {url}")))?)
-            }
+            Some((host, port)) => (host, port.parse().map_err(|_| usage(format!("bad port {port} in {url}")))?),
             None => (authority, 80),
         };
         let timeout = timeout.max(Duration::from_millis(1));

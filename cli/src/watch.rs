@@ -228,7 +228,11 @@ impl Screen {
             return Ok(());
         }
         let first = self.last.is_none();
-        if self.terminal { write_out(&frame(&text, first))? } else { write_out(&format!("{now:.0}  {text}\n"))? }
+        if self.terminal {
+            write_out(&frame(&text, first))?
+        } else {
+            write_out(&format!("{now:.0}  {text}\n"))?
+        }
         self.last = Some(text);
         Ok(())
     }

@@ -1,13 +1,12 @@
 //! Views as text for people. Plain text is the same text without colours.
 
-mod age;
-mod table;
+pub mod age;
+pub mod table;
 
 use crate::paint::{Paint, Tone};
 use crate::view::{Look, Node, RolloutView, Row, StrategyView, Tag};
+use age::span;
 use table::{Cell, Table};
-
-pub use age::span;
 
 /// One rollout in full.
 pub fn rollout(view: &RolloutView, paint: Paint) -> String {
@@ -48,7 +47,10 @@ pub fn rows(rows: &[Row], paint: Paint, namespaces: bool, wide: bool) -> String 
     for row in rows {
         let mut cells = vec![
             Cell::plain(row.name.clone()),
-            Cell::new(tone(row.look), format!("{} {}", icon(row.look), status(row.phase.as_str(), row.paused, row.suspended))),
+            Cell::new(
+                tone(row.look),
+                format!("{} {}", icon(row.look), status(row.phase.as_str(), row.paused, row.suspended)),
+            ),
             Cell::plain(row.progress.clone()),
             Cell::plain(row.failed_checks.clone()),
             Cell::plain(ago(row.last_transition_seconds)),
@@ -149,6 +151,9 @@ fn images_and_replicas(view: &RolloutView, paint: Paint) -> String {
         ]);
     }
     let mut text = table.render(paint, 0);
+    if view.primary.is_none() && view.canary.is_none() {
+        return text;
+    }
     let mut table = Table::headed(&["Replicas:       ", "DESIRED", "UPDATED", "READY", "AVAILABLE"]);
     for (role, replicas) in [("  Primary:", view.primary), ("  Canary:", view.canary)] {
         if let Some(replicas) = replicas {
@@ -195,7 +200,8 @@ fn add_node(table: &mut Table, node: &Node, own_lead: &str, children_lead: &str)
     let revision = node.kind == "Revision";
     let name = if revision { format!("# revision {}", node.name) } else { node.name.clone() };
     let tags: Vec<String> = node.tags.iter().map(|tag| format!("({})", tag.as_str())).collect();
-    let info = node.info.iter().cloned().chain(tags).collect::<Vec<_>>();
+    let info = node.info.iter().cloned().chain(tags).chain(node.weight.map(|weight| format!("weight {weight}")));
+    let info = info.collect::<Vec<_>>();
     let tone = match (revision, node.tags.first()) {
         (true, Some(Tag::Canary)) => Tone::Busy,
         (true, Some(Tag::Stable)) => Tone::Good,

@@ -28,11 +28,9 @@ impl Look {
     pub fn of_phase(phase: Phase) -> Self {
         match phase {
             Phase::New => Look::Unknown,
-            Phase::Initializing
-            | Phase::Progressing
-            | Phase::Promoting
-            | Phase::Finalising
-            | Phase::Terminating => Look::Busy,
+            Phase::Initializing | Phase::Progressing | Phase::Promoting | Phase::Finalising | Phase::Terminating => {
+                Look::Busy
+            }
             Phase::Waiting | Phase::WaitingPromotion => Look::Held,
             Phase::Initialized | Phase::Succeeded => Look::Good,
             Phase::Failed => Look::Bad,

@@ -258,7 +258,8 @@ fn events(events: &[Value], now: Timestamp, detail: Detail) -> Vec<EventView> {
             .iter()
             .find_map(|pointer| time(event, pointer))
     };
-    let mut dated: Vec<_> = events.iter().map(|event| (last_seen(event), text(event, "/metadata/name"), event)).collect();
+    let mut dated: Vec<_> =
+        events.iter().map(|event| (last_seen(event), text(event, "/metadata/name"), event)).collect();
     dated.sort_by(|left, right| (left.0, &left.1).cmp(&(right.0, &right.1)));
     let shown = if detail == Detail::Wide { WIDE } else { USUAL };
     dated

@@ -53,6 +53,9 @@ pub struct Node {
     /// Whose revision it is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// Percent of the traffic meant for the revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<i32>,
     /// What else there is to say: role, images, reasons.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub info: Vec<String>,
@@ -123,8 +126,8 @@ impl Seen<'_> {
             (Tag::Stable, _) => Look::Good,
         };
         let weight = match tag {
-            Tag::Canary if self.status.canary_weight > 0 => vec![format!("weight {}", self.status.canary_weight)],
-            Tag::Canary | Tag::Stable => Vec::new(),
+            Tag::Canary if self.status.canary_weight > 0 => Some(self.status.canary_weight),
+            Tag::Canary | Tag::Stable => None,
         };
         Node {
             kind: "Revision".to_owned(),
@@ -135,7 +138,8 @@ impl Seen<'_> {
             ready: None,
             restarts: None,
             tags: vec![tag],
-            info: source.map(health::images).unwrap_or_default().into_iter().chain(weight).collect(),
+            info: source.map(health::images).unwrap_or_default(),
+            weight,
             children: workloads.into_iter().collect(),
         }
     }
@@ -146,8 +150,7 @@ impl Seen<'_> {
         let mut node = self.node(workload, look, word);
         node.ready = Some(format!("{}/{}", replicas.ready, replicas.desired));
         node.info = std::iter::once(role.to_owned()).chain(detail).collect();
-        node.children =
-            if node.kind == "DaemonSet" { self.pods(workload) } else { self.replica_sets(workload) };
+        node.children = if node.kind == "DaemonSet" { self.pods(workload) } else { self.replica_sets(workload) };
         node
     }
 
@@ -209,6 +212,7 @@ impl Seen<'_> {
             ready: None,
             restarts: None,
             tags: Vec::new(),
+            weight: None,
             info: Vec::new(),
             children: Vec::new(),
         }
