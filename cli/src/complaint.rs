@@ -81,7 +81,8 @@ impl Complaint {
     /// Turns what the client reports into a sentence.
     pub fn of_api(doing: impl Into<String>, error: kube::Error) -> Self {
         let doing = doing.into();
-        let answer = if let kube::Error::Api(status) = &error { Some((status.code, status.message.clone())) } else { None };
+        let answer =
+            if let kube::Error::Api(status) = &error { Some((status.code, status.message.clone())) } else { None };
         match answer {
             Some((403, message)) => Complaint::Forbidden { doing, message },
             Some((401, message)) => Complaint::Unauthorized { doing, message },

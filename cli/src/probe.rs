@@ -104,11 +104,11 @@ impl Probe {
         let mut stream = self.connect()?;
         stream.set_read_timeout(Some(self.timeout))?;
         stream.set_write_timeout(Some(self.timeout))?;
-        write!(
-            stream,
+        let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: serin-probe\r\nConnection: close\r\n\r\n",
             self.path, self.host, self.port
-        )?;
+        );
+        stream.write_all(request.as_bytes())?;
         let mut head = Vec::new();
         stream.take(64).read_to_end(&mut head)?;
         String::from_utf8_lossy(&head)
@@ -151,9 +151,13 @@ mod tests {
         let port = listener.local_addr().expect("an address").port();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a connection");
-            let mut asked = [0; 512];
-            let length = stream.read(&mut asked).expect("a request");
-            assert!(asked[..length].starts_with(b"GET /healthz HTTP/1.1\r\n"));
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                asked.extend(byte);
+            }
+            assert!(asked.starts_with(b"GET /healthz HTTP/1.1\r\n"));
             stream.write_all(answer.as_bytes()).expect("the answer is sent");
         });
         port
