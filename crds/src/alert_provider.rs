@@ -1,0 +1,44 @@
+//! The AlertProvider: where notices go.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::SecretReference;
+
+/// Where notices go.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "flagger.app",
+    version = "v1beta1",
+    kind = "AlertProvider",
+    plural = "alertproviders",
+    namespaced,
+    category = "all",
+    derive = "Default",
+    derive = "PartialEq",
+    annotation("helm.sh/resource-policy", "keep"),
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertProviderSpec {
+    /// What it is.
+    #[serde(rename = "type")]
+    #[schemars(extend("enum" = ["slack", "msteams", "discord", "rocket", "gchat"]))]
+    pub type_: String,
+    /// Channel, where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// Name of the sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// URL of its webhook; or the Secret has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// URL of the proxy on the way there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// The Secret with `address` and, for Slack, `token`, in the namespace of the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretReference>,
+}

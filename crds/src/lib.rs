@@ -6,6 +6,8 @@
 mod alert_provider;
 mod canary;
 mod metric_template;
+mod number;
+mod schema;
 mod service;
 mod status;
 

@@ -111,6 +111,9 @@ pub struct CanaryStatus {
     /// Serin: the canary receives a copy of the traffic.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mirrored: bool,
+    /// Serin: the analysis ends because its revision was taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reverted: bool,
     /// Serin: the rollout is held by `serin pause`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,

@@ -1,0 +1,103 @@
+//! What should be true of the cluster. The shell renders it into objects and writes what differs.
+
+use crate::state::{Cookies, Stage, State};
+
+/// What should be true after this pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Where traffic should go.
+    pub intent: Intent,
+    /// The primary and canary Services should exist.
+    pub services: bool,
+    /// The apex Service should send to the primary, and the routes express the intent.
+    pub routes: bool,
+    /// What to do with the primary workload.
+    pub primary: PrimaryAction,
+    /// What to do with the target's scale.
+    pub target: ScaleAction,
+    /// The target should be given back: apex Service and routes as before Serin.
+    pub revert: bool,
+    /// What to do with the finalizer.
+    pub finalizer: FinalizerAction,
+}
+
+/// Where traffic should go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// Percent of the traffic for the canary, 0 to 100. In A/B testing 100 means: those who match, all of them.
+    pub canary_weight: u8,
+    /// The canary gets a copy of the traffic.
+    pub mirrored: bool,
+    /// Session cookies, as whole `name=value` pairs.
+    pub cookies: Cookies,
+}
+
+/// What to do with the primary workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrimaryAction {
+    /// Leave it alone.
+    Keep,
+    /// Create it from the target when it is missing.
+    Create,
+    /// Make it run the target's template.
+    Promote,
+}
+
+/// What to do with the target's scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScaleAction {
+    /// Leave it alone.
+    Keep,
+    /// From zero to what the primary or the autoscaler says.
+    Up,
+    /// To zero.
+    Down,
+}
+
+/// What to do with the finalizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinalizerAction {
+    /// Leave it as it is.
+    Keep,
+    /// Put it on.
+    Add,
+    /// Take it off; the Canary then goes.
+    Remove,
+}
+
+impl Desired {
+    /// What a state wants when nothing is under way but keeping things as they are.
+    pub fn steady(state: &State) -> Desired {
+        Desired { services: true, routes: true, ..Desired::untouched(state) }
+    }
+
+    /// Nothing is to be written.
+    pub fn untouched(state: &State) -> Desired {
+        let weight = state.stage.weight();
+        let mut cookies = state.cookies.clone();
+        match state.stage {
+            // The cookies of a run under way are those of its state.
+            Stage::Progressing(_) | Stage::WaitingPromotion(_) | Stage::Promoting { .. } | Stage::Failed { .. } => {}
+            Stage::New
+            | Stage::Initializing
+            | Stage::Initialized
+            | Stage::Waiting
+            | Stage::Finalising { .. }
+            | Stage::Succeeded
+            | Stage::Terminating
+            | Stage::Terminated => {
+                cookies.canary = None;
+                cookies.primary = None;
+            }
+        }
+        Desired {
+            intent: Intent { canary_weight: weight, mirrored: state.stage.mirrored(), cookies },
+            services: false,
+            routes: false,
+            primary: PrimaryAction::Keep,
+            target: ScaleAction::Keep,
+            revert: false,
+            finalizer: FinalizerAction::Keep,
+        }
+    }
+}

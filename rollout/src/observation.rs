@@ -1,0 +1,138 @@
+//! What was seen: plain values, gathered by the shell.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::effect::Owed;
+use crate::readiness::Readiness;
+use crate::reading::{HookAnswer, Reading};
+use crate::spec::HookKind;
+use crate::state::Revision;
+
+/// One look at the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Uid of the Canary.
+    pub uid: String,
+    /// Namespace of the Canary.
+    pub namespace: String,
+    /// Name of the Canary.
+    pub name: String,
+    /// Generation of the Canary.
+    pub generation: i64,
+    /// The Canary is being deleted.
+    pub deleting: bool,
+    /// The Canary carries our finalizer.
+    pub finalizer: bool,
+    /// A command stands on the Canary.
+    pub command: Option<Command>,
+    /// The target, when it exists.
+    pub target: Option<TargetSeen>,
+    /// The primary, when it exists.
+    pub primary: Option<PrimarySeen>,
+    /// The apex Service sends to the primary.
+    pub apex: bool,
+    /// What the routes express.
+    pub traffic: Traffic,
+    /// What keeps the shell from seeing or writing, each with reason and message.
+    pub problems: Vec<(String, String)>,
+}
+
+/// The target workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetSeen {
+    /// The revision that it holds now.
+    pub revision: Revision,
+    /// It is scaled to zero.
+    pub scaled_down: bool,
+    /// Are its pods ready?
+    pub readiness: Readiness,
+    /// Its template, after the primary's renames, is the primary's.
+    pub matches_primary: bool,
+}
+
+/// The primary workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrimarySeen {
+    /// The revision written on it; `None` when another controller made it.
+    pub revision: Option<String>,
+    /// Are its pods ready?
+    pub readiness: Readiness,
+}
+
+/// What the routes express.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// In force.
+    Split {
+        /// Percent for the canary.
+        weight: u8,
+        /// The canary gets a copy.
+        mirrored: bool,
+    },
+    /// Written, but not in force; with the reason.
+    Pending(String),
+    /// No route yet.
+    Missing,
+    /// Routes cannot be read or rendered; with the mend.
+    Broken(String),
+}
+
+/// A command as it stands on the Canary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Unique id.
+    pub id: String,
+    /// What is asked.
+    pub verb: String,
+    /// Who asks.
+    pub by: Option<String>,
+}
+
+/// What may be lost when the process dies.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// A look was had before.
+    pub looked: bool,
+    /// Since when the routes express what the state wants.
+    pub matched_since: Option<Timestamp>,
+    /// When a gate was last asked without the state moving.
+    pub asked_at: Option<Timestamp>,
+    /// Since when the metrics cannot be read.
+    pub unavailable_since: Option<Timestamp>,
+    /// When the target was last told to scale up.
+    pub scaled_up_at: Option<Timestamp>,
+    /// The sentences told last as events, so that a wait is told once.
+    pub told: Vec<String>,
+    /// Alerts sent since the last status write.
+    pub delivered: Vec<Owed>,
+}
+
+/// A question that the shell must put to the world.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ask {
+    /// All hooks of this kind.
+    Hooks(HookKind),
+    /// All metrics.
+    Metrics,
+}
+
+/// What the world answered, within one pass.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answers {
+    /// For each kind asked: name of the hook and its answer.
+    pub hooks: BTreeMap<HookKind, Vec<(String, HookAnswer)>>,
+    /// Name of the metric and its reading, in the order of the spec.
+    pub metrics: Option<Vec<(String, Reading)>>,
+}
+
+/// The controller's own settings that decide something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Time between traffic having left the canary and its scale-down.
+    pub drain: Duration,
+    /// Alerts go somewhere even when the Canary names nobody.
+    pub global_notifier: bool,
+}

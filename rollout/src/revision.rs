@@ -1,0 +1,1 @@
+//! What tells one revision from another.

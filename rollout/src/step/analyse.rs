@@ -1,0 +1,331 @@
+//! The analysis: hold until the canary serves what is intended, look at each interval, and go on, hold or end.
+
+use crate::desired::{Desired, ScaleAction};
+use crate::observation::{Ask, TargetSeen, Traffic};
+use crate::readiness::Readiness;
+use crate::spec::{HookKind, Severity, Strategy};
+use crate::state::{Run, Stage};
+
+use super::{Flow, Pass};
+
+/// Where an analysis goes after its checks passed.
+enum Next {
+    Run(Run, String),
+    Promote,
+}
+
+impl Pass<'_> {
+    pub(super) fn analyse(&mut self, run: Run, target: &TargetSeen) -> Flow {
+        match &self.state.applied {
+            Some(applied) if applied.id == target.revision.id => {}
+            Some(_) => return Ok(self.changed_under_way(run, target)),
+            None => self.state.applied = Some(target.revision.clone()),
+        }
+        if target.scaled_down {
+            return Ok(self.scale_up_again());
+        }
+        match &target.readiness {
+            Readiness::Ready => {}
+            Readiness::NotYet(why) => {
+                self.wait("CanaryNotReady", format!("{} is not ready: {why}", self.spec.target.name));
+                return Ok(Desired::steady(&self.state));
+            }
+            Readiness::ScaledToZero => return Ok(self.scale_up_again()),
+            Readiness::Stuck(why) => {
+                let event =
+                    format!("Rolling back {} progress deadline exceeded for {}: {why}", self.canary(), self.target_name());
+                let alert = format!("Progress deadline exceeded for {}: {why}", self.target_name());
+                return Ok(self.roll_back(event, Severity::Error, alert));
+            }
+        }
+        if self.spec.skip_analysis {
+            self.event(false, format!("Analysis of {} is skipped", self.canary()));
+            return Ok(self.start_promotion(run));
+        }
+        if self.seen.traffic != (Traffic::Split { weight: run.weight, mirrored: run.mirrored }) {
+            self.wait_for_traffic(run.weight);
+            return Ok(Desired::steady(&self.state));
+        }
+        if let Some(primary) = &self.seen.primary
+            && let Readiness::NotYet(why) = &primary.readiness
+        {
+            self.wait("PrimaryNotReady", format!("{} is not ready: {why}", self.spec.primary_name()));
+            return Ok(Desired::steady(&self.state));
+        }
+        if self.state.paused {
+            self.wait("Paused", "paused by command; resume to go on".into());
+            return Ok(Desired::steady(&self.state));
+        }
+        self.look(run)
+    }
+
+    /// The target was changed while its former revision was analysed.
+    pub(super) fn changed_under_way(&mut self, run: Run, target: &TargetSeen) -> Desired {
+        if self.state.promoted.as_ref().is_some_and(|promoted| promoted.id == target.revision.id) {
+            self.state.applied = Some(target.revision.clone());
+            self.state.paused = false;
+            self.enter(Stage::Finalising { reverted: true });
+            self.event(false, format!("Revision of {} is the promoted one again, ending the analysis", self.target_name()));
+            self.wait_for_traffic(0);
+            return Desired::steady(&self.state);
+        }
+        let weight = if self.primary_broken() { run.weight } else { 0 };
+        self.state.applied = Some(target.revision.clone());
+        self.state.checked_at = None;
+        self.state.checks.clear();
+        self.state.since = Some(self.now);
+        self.memory.unavailable_since = None;
+        self.enter(Stage::Progressing(Run { weight, ..Run::default() }));
+        self.event(false, format!("New revision detected! Restarting analysis for {}", self.target_name()));
+        self.wait("AnalysisRestarted", "a newer revision is being analysed from the start".into());
+        Desired::steady(&self.state)
+    }
+
+    /// Someone scaled the canary to zero in the middle of its analysis: no pods, no verdict. At most once an
+    /// interval, so that two parties who disagree do not write in a circle.
+    fn scale_up_again(&mut self) -> Desired {
+        let due = self.memory.scaled_up_at.map_or(self.now, |at| self.after(at, self.spec.interval));
+        self.wait("CanaryScalingUp", format!("{} is scaled to zero and is being scaled up", self.spec.target.name));
+        if due > self.now {
+            self.wake_at(due);
+            return Desired::steady(&self.state);
+        }
+        self.memory.scaled_up_at = Some(self.now);
+        self.wake_at(self.after(self.now, self.spec.interval));
+        Desired { target: ScaleAction::Up, ..Desired::steady(&self.state) }
+    }
+
+    /// Looks when it is time, and acts on what it sees.
+    fn look(&mut self, run: Run) -> Flow {
+        let fresh = run.weight == 0 && run.iterations == 0 && !run.mirrored;
+        let matched = self.memory.matched_since.unwrap_or(self.now);
+        let base = self.state.checked_at.map_or(matched, |checked| checked.max(matched));
+        let due = if fresh && self.state.checked_at.is_none() { self.now } else { self.after(base, self.spec.interval) };
+        if due > self.now {
+            let until = due.strftime("%H:%M:%S");
+            self.wait("Soaking", format!("{} until {until} UTC, then it is judged", describe(run, &self.spec.strategy)));
+            self.wake_at(due);
+            return Ok(Desired::steady(&self.state));
+        }
+        if fresh {
+            self.need(&[Ask::Hooks(HookKind::Rollback), Ask::Hooks(HookKind::PreRollout)])?;
+        } else {
+            self.need(&[Ask::Hooks(HookKind::Rollback), Ask::Hooks(HookKind::Rollout), Ask::Metrics])?;
+        }
+        if self.rollback_asked().is_some() {
+            return Ok(self.roll_back_by_hook());
+        }
+        let judged = if fresh {
+            if self.state.checked_at.is_none() {
+                self.event(false, format!("Starting canary analysis for {}", self.target_name()));
+            }
+            self.judge_hooks(HookKind::PreRollout)
+        } else {
+            self.judge()
+        };
+        match judged {
+            super::checks::Judgement::Unavailable => {
+                self.state.checked_at = Some(self.now);
+                self.wake_at(self.after(self.now, self.spec.interval));
+                Ok(Desired::steady(&self.state))
+            }
+            super::checks::Judgement::Failed => {
+                self.state.checked_at = Some(self.now);
+                Ok(self.count_failure(run))
+            }
+            super::checks::Judgement::Passed => {
+                if fresh {
+                    self.tell_passed(HookKind::PreRollout);
+                }
+                self.advance(run)
+            }
+        }
+    }
+
+    fn count_failure(&mut self, run: Run) -> Desired {
+        let run = Run { failed_checks: run.failed_checks.saturating_add(1), ..run };
+        let threshold = self.spec.threshold;
+        self.keep_run(run);
+        if run.failed_checks >= threshold {
+            let event = format!("Rolling back {} failed checks threshold reached {}", self.canary(), run.failed_checks);
+            let alert = format!("Failed checks threshold reached {}", run.failed_checks);
+            return self.roll_back(event, Severity::Error, alert);
+        }
+        self.wait("CheckFailed", format!("{} of {threshold} checks failed; the next look decides", run.failed_checks));
+        self.wake_at(self.after(self.now, self.spec.interval));
+        Desired::steady(&self.state)
+    }
+
+    /// Changes the counters of the run without its stage.
+    fn keep_run(&mut self, run: Run) {
+        match &mut self.state.stage {
+            Stage::Progressing(under_way) | Stage::WaitingPromotion(under_way) => *under_way = run,
+            Stage::New
+            | Stage::Initializing
+            | Stage::Initialized
+            | Stage::Waiting
+            | Stage::Promoting { .. }
+            | Stage::Finalising { .. }
+            | Stage::Succeeded
+            | Stage::Failed { .. }
+            | Stage::Terminating
+            | Stage::Terminated => {}
+        }
+    }
+
+    /// The checks passed: the next step, unless a gate is closed.
+    pub(super) fn advance(&mut self, run: Run) -> Flow {
+        match self.next(run) {
+            Next::Run(next, told) => {
+                let more_traffic = next.weight > run.weight;
+                let gated = more_traffic && matches!(self.spec.strategy, Strategy::Canary { .. });
+                if gated && !self.open(HookKind::ConfirmTrafficIncrease)? {
+                    self.hold_at_gate(HookKind::ConfirmTrafficIncrease);
+                    return Ok(Desired::steady(&self.state));
+                }
+                self.state.checked_at = Some(self.now);
+                self.enter(Stage::Progressing(next));
+                self.event(false, told);
+                self.wait_for_traffic(next.weight);
+                self.wake_at(self.after(self.now, self.spec.interval));
+                Ok(Desired::steady(&self.state))
+            }
+            Next::Promote => {
+                if !self.open(HookKind::ConfirmPromotion)? {
+                    self.state.checked_at = Some(self.now);
+                    let entered = !matches!(self.state.stage, Stage::WaitingPromotion(_));
+                    if entered {
+                        self.enter(Stage::WaitingPromotion(run));
+                    }
+                    self.hold_at_gate(HookKind::ConfirmPromotion);
+                    return Ok(Desired::steady(&self.state));
+                }
+                Ok(self.start_promotion(run))
+            }
+        }
+    }
+
+    /// The next step by command: neither checks nor gates are asked.
+    pub(super) fn force_advance(&mut self, run: Run) {
+        match self.next(run) {
+            Next::Run(next, told) => {
+                self.state.checked_at = Some(self.now);
+                self.enter(Stage::Progressing(next));
+                self.event(false, told);
+            }
+            Next::Promote => self.force_promotion(run),
+        }
+    }
+
+    /// Promotion by command.
+    pub(super) fn force_promotion(&mut self, run: Run) {
+        self.enter(Stage::Promoting { weight: run.weight });
+        self.event(false, self.copying());
+    }
+
+    fn copying(&self) -> String {
+        format!(
+            "Copying {} template spec to {}.{}",
+            self.target_name(),
+            self.spec.primary_name(),
+            self.seen.namespace
+        )
+    }
+
+    /// Asks the gate; true when it is open or there is none.
+    fn open(&mut self, kind: HookKind) -> Result<bool, Vec<Ask>> {
+        if !self.has_hooks(kind) {
+            return Ok(true);
+        }
+        self.need(&[Ask::Hooks(kind)])?;
+        if self.refusal(kind).is_some() {
+            return Ok(false);
+        }
+        self.tell_passed(kind);
+        Ok(true)
+    }
+
+    fn hold_at_gate(&mut self, kind: HookKind) {
+        self.state.checked_at = Some(self.now);
+        let gate = self.refusal(kind).map_or_else(String::new, |(gate, _)| gate.to_owned());
+        let told = format!("Halt {} advancement waiting for approval {gate}", self.canary());
+        let news = !self.memory.told.contains(&told);
+        let (reason, alert) = if kind == HookKind::ConfirmPromotion {
+            ("ConfirmPromotion", "Canary promotion is waiting for approval.")
+        } else {
+            ("ConfirmTrafficIncrease", "Canary traffic increase is waiting for approval.")
+        };
+        if news {
+            self.event(true, told.clone());
+            self.memory.told = vec![told];
+            if !self.gate_muted(&gate) {
+                self.alert(Severity::Warn, false, alert.into());
+            }
+        }
+        self.wait(reason, format!("gate {gate} is closed"));
+        self.wake_at(self.after(self.now, self.spec.interval));
+    }
+
+    fn next(&self, run: Run) -> Next {
+        let canary = self.canary();
+        match &self.spec.strategy {
+            Strategy::Canary { weights, mirror, .. } => {
+                if run.weight == 0 && mirror.is_some() && !run.mirrored {
+                    return Next::Run(Run { mirrored: true, ..run }, format!("Advance {canary} canary mirrored traffic"));
+                }
+                match weights.iter().copied().find(|weight| *weight > run.weight) {
+                    Some(weight) => Next::Run(
+                        Run { weight, mirrored: false, ..run },
+                        format!("Advance {canary} canary weight {weight}"),
+                    ),
+                    None => Next::Promote,
+                }
+            }
+            Strategy::AbTesting { iterations, .. } => {
+                if run.iterations < *iterations {
+                    let done = run.iterations + 1;
+                    let told = format!("Advance {canary} canary iteration {done}/{iterations}");
+                    Next::Run(Run { weight: 100, iterations: done, ..run }, told)
+                } else {
+                    Next::Promote
+                }
+            }
+            Strategy::BlueGreen { iterations, mirror } => {
+                if run.iterations < *iterations {
+                    let done = run.iterations + 1;
+                    let told = format!("Advance {canary} canary iteration {done}/{iterations}");
+                    Next::Run(Run { iterations: done, mirrored: mirror.is_some(), ..run }, told)
+                } else {
+                    Next::Promote
+                }
+            }
+        }
+    }
+
+    /// The analysis is over and nothing objects.
+    pub(super) fn start_promotion(&mut self, run: Run) -> Desired {
+        if matches!(self.spec.strategy, Strategy::BlueGreen { .. }) && run.weight < 100 && !self.spec.skip_analysis {
+            // The canary proves itself under all traffic for one interval before the primary is touched.
+            let done = run.iterations + 1;
+            self.state.checked_at = Some(self.now);
+            self.enter(Stage::Progressing(Run { weight: 100, iterations: done, mirrored: false, ..run }));
+            self.event(false, "Routing all traffic to canary".into());
+            self.wait_for_traffic(100);
+            self.wake_at(self.after(self.now, self.spec.interval));
+            return Desired::steady(&self.state);
+        }
+        self.enter(Stage::Promoting { weight: run.weight });
+        self.event(false, self.copying());
+        self.promotion_writes()
+    }
+}
+
+fn describe(run: Run, strategy: &Strategy) -> String {
+    match strategy {
+        Strategy::Canary { .. } if run.mirrored => "traffic is mirrored to the canary".into(),
+        Strategy::Canary { .. } => format!("the canary has {} % of the traffic", run.weight),
+        Strategy::AbTesting { iterations, .. } => format!("iteration {} of {iterations} runs", run.iterations),
+        Strategy::BlueGreen { .. } if run.weight == 100 => "the canary has all traffic".into(),
+        Strategy::BlueGreen { iterations, .. } => format!("iteration {} of {iterations} runs", run.iterations),
+    }
+}

@@ -1,0 +1,108 @@
+//! A new revision: ask whether it may be rolled out, then scale the canary up.
+
+use crate::desired::{Desired, ScaleAction};
+use crate::effect::Owed;
+use crate::observation::{Ask, TargetSeen};
+use crate::readiness::Readiness;
+use crate::spec::{HookKind, Severity};
+use crate::state::{Run, Stage};
+
+use super::{Flow, Pass};
+
+const CONFIRM_ROLLOUT_CLOSED: &str = "a confirm-rollout gate is closed; open it, or take the change back";
+
+impl Pass<'_> {
+    /// Begins the rollout of what the target holds, unless the primary is busy or a gate is closed. Nothing of the
+    /// new revision is written down before that, so none is lost.
+    pub(super) fn begin(&mut self, target: &TargetSeen) -> Flow {
+        if let Some(primary) = &self.seen.primary
+            && let Readiness::NotYet(why) = &primary.readiness
+        {
+            self.wait("PrimaryNotReady", format!("{} is not ready: {why}", self.spec.primary_name()));
+            return Ok(Desired::steady(&self.state));
+        }
+        if self.has_hooks(HookKind::ConfirmRollout) {
+            self.need(&[Ask::Hooks(HookKind::ConfirmRollout)])?;
+            if let Some((gate, _)) = self.refusal(HookKind::ConfirmRollout) {
+                let gate = gate.to_owned();
+                self.enter_waiting(target, &gate);
+                return Ok(Desired::steady(&self.state));
+            }
+            self.tell_passed(HookKind::ConfirmRollout);
+        }
+        Ok(self.start(target))
+    }
+
+    fn enter_waiting(&mut self, target: &TargetSeen, gate: &str) {
+        self.state.owed.retain(|owed| matches!(owed, Owed::Alert { .. }));
+        self.state.applied = Some(target.revision.clone());
+        self.enter(Stage::Waiting);
+        self.memory.asked_at = Some(self.now);
+        self.event(true, format!("Halt {} advancement waiting for approval {gate}", self.canary()));
+        if !self.gate_muted(gate) {
+            self.alert(Severity::Warn, false, "Canary is waiting for approval.".into());
+        }
+        self.wait("ConfirmRollout", CONFIRM_ROLLOUT_CLOSED.into());
+        self.wake_at(self.after(self.now, self.spec.interval));
+    }
+
+    pub(super) fn gate_muted(&self, gate: &str) -> bool {
+        self.spec.webhooks.iter().any(|hook| hook.name == gate && hook.mute_alert)
+    }
+
+    /// Scales the canary up. After a failed promotion the canary keeps the traffic it has: the primary is no
+    /// refuge.
+    pub(super) fn start(&mut self, target: &TargetSeen) -> Desired {
+        let weight = if self.primary_broken() { self.state.stage.weight() } else { 0 };
+        self.state.owed.retain(|owed| matches!(owed, Owed::Alert { .. }));
+        self.state.applied = Some(target.revision.clone());
+        self.state.checked_at = None;
+        self.state.checks.clear();
+        self.state.paused = false;
+        self.memory.unavailable_since = None;
+        self.enter(Stage::Progressing(Run { weight, ..Run::default() }));
+        self.event(false, format!("New revision detected! Scaling up {}", self.target_name()));
+        self.alert(Severity::Info, true, "New revision detected, progressing canary analysis.".into());
+        self.memory.scaled_up_at = Some(self.now);
+        self.wait("CanaryScalingUp", format!("{} is being scaled up", self.spec.target.name));
+        Desired { target: ScaleAction::Up, ..Desired::steady(&self.state) }
+    }
+
+    /// The confirm-rollout gate is closed.
+    pub(super) fn waiting_for_rollout(&mut self, target: &TargetSeen) -> Flow {
+        if self.state.promoted.as_ref().is_some_and(|promoted| promoted.id == target.revision.id) {
+            self.state.applied = Some(target.revision.clone());
+            self.enter(Stage::Succeeded);
+            self.event(false, format!("New revision withdrawn! {} is as promoted", self.target_name()));
+            return Ok(Desired::steady(&self.state));
+        }
+        if self.state.applied.as_ref().is_none_or(|applied| applied.id != target.revision.id) {
+            self.state.applied = Some(target.revision.clone());
+            self.state.since = Some(self.now);
+            self.memory.asked_at = None;
+            self.event(false, format!("New revision detected! Waiting for approval of {}", self.target_name()));
+        }
+        if self.state.paused {
+            self.wait("Paused", "paused by command; resume to go on".into());
+            return Ok(Desired::steady(&self.state));
+        }
+        let due = self.memory.asked_at.map_or(self.now, |asked| self.after(asked, self.spec.interval));
+        if due > self.now {
+            self.wait("ConfirmRollout", CONFIRM_ROLLOUT_CLOSED.into());
+            self.wake_at(due);
+            return Ok(Desired::steady(&self.state));
+        }
+        self.need(&[Ask::Hooks(HookKind::ConfirmRollout), Ask::Hooks(HookKind::Rollback)])?;
+        if self.rollback_asked().is_some() {
+            return Ok(self.roll_back_by_hook());
+        }
+        if self.refusal(HookKind::ConfirmRollout).is_some() {
+            self.memory.asked_at = Some(self.now);
+            self.wait("ConfirmRollout", CONFIRM_ROLLOUT_CLOSED.into());
+            self.wake_at(self.after(self.now, self.spec.interval));
+            return Ok(Desired::steady(&self.state));
+        }
+        self.tell_passed(HookKind::ConfirmRollout);
+        Ok(self.start(target))
+    }
+}

@@ -1,0 +1,149 @@
+//! Flagger's threshold rule: each value within its range, each hook answering yes. What could not be read is
+//! neither good nor bad.
+
+use crds::Check;
+
+use crate::reading::{HookAnswer, Reading};
+use crate::spec::{HookKind, Metric, MetricSource};
+
+use super::Pass;
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Passed,
+    Failed,
+    /// Nothing speaks against the canary, but not all could be read.
+    Unavailable,
+}
+
+impl Pass<'_> {
+    pub(super) fn judge_hooks(&mut self, kind: HookKind) -> Judgement {
+        self.state.checks.clear();
+        let mut judgement = Judgement::Passed;
+        let canary = self.canary();
+        for (name, answer) in self.answers.hooks.get(&kind).cloned().unwrap_or_default() {
+            let message = match answer {
+                HookAnswer::Yes => None,
+                HookAnswer::No(why) | HookAnswer::Failed(why) => Some(why),
+            };
+            if let Some(why) = &message {
+                judgement = Judgement::Failed;
+                let what = if kind == HookKind::PreRollout { "pre-rollout" } else { "external" };
+                self.event(true, format!("Halt {canary} advancement {what} check {name} failed {why}"));
+            }
+            let result = if message.is_some() { "Failed" } else { "Passed" };
+            self.state.checks.push(Check { name, result: result.into(), value: None, threshold: None, message });
+        }
+        judgement
+    }
+
+    pub(super) fn judge(&mut self) -> Judgement {
+        let mut judgement = self.judge_hooks(HookKind::Rollout);
+        let mut missing = Vec::new();
+        let readings = self.answers.metrics.clone().unwrap_or_default();
+        let spec = self.spec;
+        for (metric, (_, reading)) in spec.metrics.iter().zip(readings) {
+            let (result, value, message) = self.judge_reading(metric, &reading);
+            match result {
+                "Failed" | "NoData" => {
+                    judgement = Judgement::Failed;
+                    let message = message.clone().unwrap_or_default();
+                    let canary = self.canary();
+                    self.event(true, format!("Halt {canary} advancement {message}"));
+                }
+                "Unavailable" => missing.push(message.clone().unwrap_or_default()),
+                _ => {}
+            }
+            self.state.checks.push(Check {
+                name: metric.name.clone(),
+                result: result.into(),
+                value: value.map(number),
+                threshold: Some(range(metric)),
+                message,
+            });
+        }
+        if missing.is_empty() {
+            self.memory.unavailable_since = None;
+            return judgement;
+        }
+        let since = *self.memory.unavailable_since.get_or_insert(self.now);
+        if judgement == Judgement::Failed {
+            return judgement;
+        }
+        let deadline = self.after(since, self.spec.progress_deadline);
+        let why = missing.join("; ");
+        if deadline <= self.now {
+            self.event(true, format!("Halt {} advancement metrics missing beyond the progress deadline: {why}", self.canary()));
+            return Judgement::Failed;
+        }
+        self.wait_told("MetricsUnavailable", format!("the canary cannot be judged: {why}"));
+        Judgement::Unavailable
+    }
+
+    fn judge_reading(&self, metric: &Metric, reading: &Reading) -> (&'static str, Option<f64>, Option<String>) {
+        let name = &metric.name;
+        match reading {
+            Reading::Value(value) => match out_of_range(metric, *value) {
+                None => ("Passed", Some(*value), None),
+                Some(message) => ("Failed", Some(*value), Some(message)),
+            },
+            Reading::NoValue => (
+                "NoData",
+                None,
+                Some(format!(
+                    "no values found for metric {name} probably {} is not receiving traffic",
+                    self.target_name()
+                )),
+            ),
+            Reading::Unavailable(why) => ("Unavailable", None, Some(format!("metric {name} cannot be read: {why}"))),
+            Reading::Stale { age, window } => (
+                "Unavailable",
+                None,
+                Some(format!(
+                    "metric {name} is {} s old, older than its window of {} s",
+                    age.as_secs(),
+                    window.as_secs()
+                )),
+            ),
+            Reading::Invalid(why) => ("Unavailable", None, Some(format!("metric {name} cannot be used: {why}"))),
+        }
+    }
+}
+
+/// Why the value is not accepted, in the words of the contract's events.
+fn out_of_range(metric: &Metric, value: f64) -> Option<String> {
+    let (sign, bound) = match (metric.range.min, metric.range.max) {
+        (Some(min), _) if value < min => ("<", min),
+        (_, Some(max)) if value > max => (">", max),
+        _ => return None,
+    };
+    Some(match &metric.source {
+        MetricSource::SuccessRate => format!("success rate {value:.2}% {sign} {bound}%"),
+        MetricSource::Duration => format!("request duration {}ms {sign} {bound}ms", number(value)),
+        MetricSource::Inline(_) | MetricSource::Template { .. } => {
+            format!("{} {value:.2} {sign} {bound}", metric.name)
+        }
+    })
+}
+
+fn range(metric: &Metric) -> String {
+    let unit = match metric.source {
+        MetricSource::SuccessRate => " %",
+        MetricSource::Duration => " ms",
+        MetricSource::Inline(_) | MetricSource::Template { .. } => "",
+    };
+    match (metric.range.min, metric.range.max) {
+        (Some(min), Some(max)) => format!("{min} to {max}{unit}"),
+        (Some(min), None) => format!("at least {min}{unit}"),
+        (None, Some(max)) => format!("at most {max}{unit}"),
+        (None, None) => "any".into(),
+    }
+}
+
+/// At most four decimals, none that say nothing.
+fn number(value: f64) -> String {
+    let text = format!("{value:.4}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_owned()
+}

@@ -1,0 +1,126 @@
+//! Nothing is under way: keep things as they are, pay what is owed, and notice a new revision.
+
+use crate::desired::{Desired, PrimaryAction, ScaleAction};
+use crate::effect::Owed;
+use crate::observation::{Ask, TargetSeen};
+use crate::readiness::Readiness;
+use crate::reading::HookAnswer;
+use crate::spec::HookKind;
+use crate::state::{Promoted, Stage};
+
+use super::{Flow, Pass};
+
+impl Pass<'_> {
+    pub(super) fn idle(&mut self, target: &TargetSeen) -> Flow {
+        if self.changed(target) {
+            return self.begin(target);
+        }
+        self.pay_hooks()?;
+        let mut desired = Desired::steady(&self.state);
+        if self.seen.primary.is_none() {
+            desired.primary = self.restore_primary(target);
+        }
+        if self.state.owed.contains(&Owed::ScaleDown) {
+            desired.target = self.pay_scale_down(target);
+        }
+        if let Stage::Failed { weight: 1.., .. } = self.state.stage {
+            self.wait(
+                "PrimaryBroken",
+                "the promotion failed and the canary serves all traffic; commit a revision that works".into(),
+            );
+        }
+        Ok(desired)
+    }
+
+    /// True when the target holds a revision that was neither rolled out nor promoted. A revision that differs in
+    /// its hash alone, as after an upgrade of Kubernetes that adds a default, is taken over silently.
+    fn changed(&mut self, target: &TargetSeen) -> bool {
+        let current = &target.revision;
+        let Some(applied) = &self.state.applied else { return true };
+        if applied.id == current.id {
+            return false;
+        }
+        let settled = self.state.settled();
+        if self.state.promoted.as_ref().is_some_and(|promoted| promoted.id == current.id) {
+            // Taken back by hand. Remember it, so that the bad revision is noticed when it comes again.
+            let spec = self.state.promoted.as_ref().map_or_else(|| current.spec.clone(), |p| p.spec.clone());
+            self.state.applied = Some(crate::state::Revision { spec, ..current.clone() });
+            return false;
+        }
+        let adopted = applied.id.starts_with("adopted:");
+        if settled && !adopted && target.matches_primary && applied.configs == current.configs {
+            self.state.promoted = Some(Promoted::from(current));
+            self.state.applied = Some(current.clone());
+            return false;
+        }
+        true
+    }
+
+    fn pay_hooks(&mut self) -> Result<(), Vec<Ask>> {
+        if !self.state.owed.contains(&Owed::PostRollout) {
+            return Ok(());
+        }
+        self.need(&[Ask::Hooks(HookKind::PostRollout)])?;
+        self.state.owed.retain(|owed| *owed != Owed::PostRollout);
+        for (name, answer) in self.answers.hooks.get(&HookKind::PostRollout).cloned().unwrap_or_default() {
+            match answer {
+                HookAnswer::Yes => self.event(false, format!("Post-rollout hook {name} passed")),
+                HookAnswer::No(why) | HookAnswer::Failed(why) => {
+                    self.event(true, format!("Post-rollout hook {name} failed {why}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A primary that someone deleted is made anew only from a revision that was promoted.
+    fn restore_primary(&mut self, target: &TargetSeen) -> PrimaryAction {
+        let name = self.spec.primary_name();
+        if self.state.promoted.as_ref().is_some_and(|promoted| promoted.id == target.revision.id) {
+            self.wait("PrimaryCreating", format!("{name} was deleted and is being created anew"));
+            return PrimaryAction::Create;
+        }
+        self.wait_told(
+            "PrimaryMissing",
+            format!(
+                "{name} was deleted and {} holds a revision that was not promoted; put the promoted revision back, or \
+                 commit one that should be rolled out",
+                self.spec.target.name
+            ),
+        );
+        PrimaryAction::Keep
+    }
+
+    fn pay_scale_down(&mut self, target: &TargetSeen) -> ScaleAction {
+        if target.scaled_down {
+            self.state.owed.retain(|owed| *owed != Owed::ScaleDown);
+            return ScaleAction::Keep;
+        }
+        match self.drained_at() {
+            Some(at) if at <= self.now => {
+                self.wait("CanaryScalingDown", format!("{} is being scaled to zero", self.spec.target.name));
+                ScaleAction::Down
+            }
+            Some(at) => {
+                self.wait("Draining", format!("open requests to {} may end", self.spec.target.name));
+                self.wake_at(at);
+                ScaleAction::Keep
+            }
+            None => {
+                self.wait_for_traffic(0);
+                ScaleAction::Keep
+            }
+        }
+    }
+
+    /// True when the primary cannot serve and waiting will not mend it: then a new revision is the mend.
+    pub(super) fn primary_broken(&self) -> bool {
+        match &self.seen.primary {
+            Some(primary) => match primary.readiness {
+                Readiness::Stuck(_) => true,
+                Readiness::Ready | Readiness::NotYet(_) | Readiness::ScaledToZero => false,
+            },
+            None => true,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The first time: make the primary, move the traffic to it, and only then take the target down.
+
+use crate::desired::{Desired, PrimaryAction, ScaleAction};
+use crate::observation::{TargetSeen, Traffic};
+use crate::readiness::Readiness;
+use crate::spec::Severity;
+use crate::state::{Promoted, Stage};
+
+use super::{Flow, Pass};
+
+impl Pass<'_> {
+    pub(super) fn initialize(&mut self, target: &TargetSeen) -> Flow {
+        if self.state.stage != Stage::Initializing {
+            self.enter(Stage::Initializing);
+        }
+        let desired = Desired {
+            services: true,
+            primary: PrimaryAction::Create,
+            ..Desired::untouched(&self.state)
+        };
+        let primary_name = self.spec.primary_name();
+        let Some(primary) = &self.seen.primary else {
+            self.wait("PrimaryCreating", format!("{primary_name} is being created"));
+            return Ok(desired);
+        };
+        match &primary.readiness {
+            Readiness::Ready => {}
+            Readiness::NotYet(why) | Readiness::Stuck(why) => {
+                self.wait("PrimaryNotReady", format!("{primary_name} is not ready: {why}"));
+                return Ok(desired);
+            }
+            Readiness::ScaledToZero => {
+                self.wait("PrimaryNotReady", format!("{primary_name} is scaled to zero; scale it up"));
+                return Ok(desired);
+            }
+        }
+        let desired = Desired { routes: true, ..desired };
+        if !self.seen.apex || self.seen.traffic != (Traffic::Split { weight: 0, mirrored: false }) {
+            self.memory.matched_since = None;
+            self.wait_for_traffic(0);
+            return Ok(desired);
+        }
+        if !target.scaled_down {
+            return Ok(match self.drained_at() {
+                Some(at) if at <= self.now => {
+                    self.wait("CanaryScalingDown", format!("{} is being scaled to zero", self.spec.target.name));
+                    Desired { target: ScaleAction::Down, ..desired }
+                }
+                Some(at) => {
+                    self.wait("Draining", format!("open requests to {} may end", self.spec.target.name));
+                    self.wake_at(at);
+                    desired
+                }
+                None => desired,
+            });
+        }
+        // The primary was made from what the target held then; what it holds now may be newer and is due next.
+        let made_from = match &primary.revision {
+            Some(id) if *id != target.revision.id => Promoted { id: id.clone(), spec: id.clone() },
+            Some(_) => Promoted::from(&target.revision),
+            None if target.matches_primary => Promoted::from(&target.revision),
+            None => Promoted { id: "unknown".into(), spec: "unknown".into() },
+        };
+        let mut applied = target.revision.clone();
+        if made_from.id != applied.id {
+            applied.id.clone_from(&made_from.id);
+            applied.spec.clone_from(&made_from.spec);
+        }
+        self.state.applied = Some(applied);
+        self.state.promoted = Some(made_from);
+        self.enter(Stage::Initialized);
+        self.event(false, format!("Initialization done! {}", self.canary()));
+        let kind = self.spec.target.kind.as_str();
+        self.alert(Severity::Info, true, format!("New {kind} detected, initialization completed."));
+        Ok(Desired::steady(&self.state))
+    }
+
+    /// Says why the routes do not express the intent yet.
+    pub(super) fn wait_for_traffic(&mut self, weight: u8) {
+        match &self.seen.traffic {
+            Traffic::Split { weight: seen, .. } => self.wait(
+                "TrafficShifting",
+                format!("the routes send {seen} % to the canary, {weight} % is wanted"),
+            ),
+            Traffic::Pending(why) => self.wait("RouteNotAccepted", why.clone()),
+            Traffic::Missing => self.wait("RouteCreating", "the routes are being created".into()),
+            Traffic::Broken(why) => self.wait_told("RouteBroken", why.clone()),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The state machine: what was seen goes in, the next state and what should be true come out.
+//!
+//! [`step`] either says what must still be asked ([`Outcome::Ask`]) or decides ([`Outcome::Step`]). It is called
+//! again with the answers until it decides, so that asking and deciding cannot drift apart.
+
+mod adopt;
+mod analyse;
+mod begin;
+mod checks;
+pub(crate) mod command;
+mod end;
+mod idle;
+mod initialize;
+mod promote;
+
+use crds::WaitingFor;
+use jiff::Timestamp;
+
+use crate::desired::{Desired, FinalizerAction};
+use crate::effect::{Effect, Owed};
+use crate::observation::{Answers, Ask, Memory, Observation, Settings, Traffic};
+use crate::reading::HookAnswer;
+use crate::spec::{HookKind, Severity, Spec};
+use crate::state::{Stage, State};
+
+/// What came of a call of [`step`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// These must be asked before anything is decided.
+    Ask(Vec<Ask>),
+    /// Decided.
+    Step(Box<Step>),
+}
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// To be written first.
+    pub state: State,
+    /// To be made true next.
+    pub desired: Desired,
+    /// To be told last.
+    pub effects: Vec<Effect>,
+    /// Why nothing moves; empty when something does or nothing has to.
+    pub waiting: Vec<WaitingFor>,
+    /// When to look again although nothing was seen to change.
+    pub wake: Option<Timestamp>,
+    /// To be handed in next time.
+    pub memory: Memory,
+}
+
+/// All that a decision rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// What is asked for.
+    pub spec: &'a Spec,
+    /// Where the rollout stands.
+    pub state: &'a State,
+    /// What was seen.
+    pub seen: &'a Observation,
+    /// What was remembered, unless the process died.
+    pub memory: &'a Memory,
+    /// What was answered in this pass.
+    pub answers: &'a Answers,
+    /// The controller's settings.
+    pub settings: &'a Settings,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Decides, or says what must be asked first.
+pub fn step(input: Input<'_>) -> Outcome {
+    let mut pass = Pass {
+        spec: input.spec,
+        seen: input.seen,
+        answers: input.answers,
+        settings: input.settings,
+        now: input.now,
+        state: input.state.clone(),
+        memory: input.memory.clone(),
+        effects: Vec::new(),
+        waiting: Vec::new(),
+        wake: None,
+    };
+    match pass.decide() {
+        Err(asks) => Outcome::Ask(asks),
+        Ok(desired) => Outcome::Step(Box::new(pass.finish(desired))),
+    }
+}
+
+/// What an arm of the machine returns: what should be true, or what must be asked first.
+type Flow = Result<Desired, Vec<Ask>>;
+
+/// One call of [`step`] under way. What it changes is thrown away when it ends in a question.
+struct Pass<'a> {
+    spec: &'a Spec,
+    seen: &'a Observation,
+    answers: &'a Answers,
+    settings: &'a Settings,
+    now: Timestamp,
+    state: State,
+    memory: Memory,
+    effects: Vec<Effect>,
+    waiting: Vec<WaitingFor>,
+    wake: Option<Timestamp>,
+}
+
+impl Pass<'_> {
+    fn decide(&mut self) -> Flow {
+        let delivered = std::mem::take(&mut self.memory.delivered);
+        self.state.owed.retain(|owed| !delivered.contains(owed));
+        if self.seen.deleting {
+            return self.terminate();
+        }
+        if !self.seen.problems.is_empty() {
+            for (reason, message) in &self.seen.problems {
+                self.waiting.push(WaitingFor { reason: reason.clone(), message: message.clone() });
+            }
+            return Ok(Desired::untouched(&self.state));
+        }
+        if self.spec.suspend {
+            self.wait("Suspended", "spec.suspend is true; set it to false to go on".into());
+            return Ok(Desired::untouched(&self.state));
+        }
+        let Some(target) = &self.seen.target else {
+            let (kind, name) = (self.spec.target.kind.as_str(), &self.spec.target.name);
+            self.wait("TargetMissing", format!("{kind} {name} does not exist; create it or mend spec.targetRef"));
+            return Ok(Desired::untouched(&self.state));
+        };
+        if let Some(foreign) = self.state.foreign.take() {
+            self.adopt(foreign, target);
+        }
+        self.match_traffic();
+        self.take_command();
+        let flow = match self.state.stage.clone() {
+            Stage::New | Stage::Initializing => self.initialize(target),
+            Stage::Initialized | Stage::Succeeded | Stage::Failed { .. } => self.idle(target),
+            Stage::Waiting => self.waiting_for_rollout(target),
+            Stage::Progressing(run) | Stage::WaitingPromotion(run) => self.analyse(run, target),
+            Stage::Promoting { weight } => self.promote(weight, target),
+            Stage::Finalising { reverted } => self.finalise(reverted, target),
+            // The Canary was not deleted after all, or made anew from a backup: start over.
+            Stage::Terminating | Stage::Terminated => {
+                self.enter(Stage::Initializing);
+                self.initialize(target)
+            }
+        };
+        flow.map(|desired| Desired { finalizer: self.finalizer(), ..desired })
+    }
+
+    fn finish(mut self, desired: Desired) -> Step {
+        self.memory.looked = true;
+        for owed in &self.state.owed {
+            match owed {
+                Owed::Alert { .. } => self.effects.push(Effect::Deliver(owed.clone())),
+                Owed::ScaleDown | Owed::PostRollout => {}
+            }
+        }
+        Step {
+            state: self.state,
+            desired,
+            effects: self.effects,
+            waiting: self.waiting,
+            wake: self.wake,
+            memory: self.memory,
+        }
+    }
+
+    fn finalizer(&self) -> FinalizerAction {
+        match (self.spec.revert_on_deletion, self.seen.finalizer) {
+            (true, false) => FinalizerAction::Add,
+            (false, true) => FinalizerAction::Remove,
+            (true, true) | (false, false) => FinalizerAction::Keep,
+        }
+    }
+
+    /// Notes since when the routes express what the state wants. After a restart the time of the last transition
+    /// stands in, because the routes were written right after it.
+    fn match_traffic(&mut self) {
+        let wanted = Traffic::Split { weight: self.state.stage.weight(), mirrored: self.state.stage.mirrored() };
+        if self.seen.traffic == wanted {
+            let since = if self.memory.looked { self.now } else { self.state.since.unwrap_or(self.now) };
+            self.memory.matched_since.get_or_insert(since);
+        } else {
+            self.memory.matched_since = None;
+        }
+    }
+
+    /// Goes to another stage, or to another weight or iteration of the same.
+    fn enter(&mut self, stage: Stage) {
+        let moved = stage.weight() != self.state.stage.weight() || stage.mirrored() != self.state.stage.mirrored();
+        if moved {
+            self.memory.matched_since = None;
+        }
+        if stage != self.state.stage {
+            self.state.since = Some(self.now);
+            self.memory.asked_at = None;
+        }
+        self.state.stage = stage;
+        self.update_cookies();
+    }
+
+    /// Cookies live as long as the canary has traffic; then they are remembered once, to be expired.
+    fn update_cookies(&mut self) {
+        let Some(affinity) = &self.spec.affinity else {
+            self.state.cookies = Default::default();
+            return;
+        };
+        if self.state.stage.weight() > 0 {
+            if self.state.cookies.canary.is_none() {
+                let revision = self.state.applied.as_ref().map_or("", |applied| applied.id.as_str());
+                let seed = format!("{}/{revision}/{}", self.seen.uid, self.now);
+                self.state.cookies.canary = Some(crate::cookie::make(&affinity.cookie_name, &seed, "canary"));
+                self.state.cookies.primary = affinity
+                    .primary_cookie_name
+                    .as_ref()
+                    .map(|name| crate::cookie::make(name, &seed, "primary"));
+            }
+        } else if let Some(cookie) = self.state.cookies.canary.take() {
+            self.state.cookies.previous = Some(cookie);
+            self.state.cookies.primary = None;
+        }
+    }
+
+    fn wait(&mut self, reason: &str, message: String) {
+        self.waiting.push(WaitingFor { reason: reason.to_owned(), message });
+    }
+
+    /// Waits and says so as an event, once as long as the words stay the same.
+    fn wait_told(&mut self, reason: &str, message: String) {
+        if !self.memory.told.contains(&message) {
+            self.memory.told = vec![message.clone()];
+            self.event(true, message.clone());
+        }
+        self.wait(reason, message);
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    fn event(&mut self, warning: bool, message: String) {
+        self.effects.push(Effect::Event { warning, message });
+    }
+
+    fn alert(&mut self, severity: Severity, fields: bool, message: String) {
+        let heard = self.settings.global_notifier || self.spec.alerts.iter().any(|alert| alert.severity <= severity);
+        let owed = Owed::Alert { severity, fields, message };
+        if heard && !self.state.owed.contains(&owed) {
+            self.state.owed.push(owed);
+        }
+    }
+
+    fn owe(&mut self, owed: Owed) {
+        if !self.state.owed.contains(&owed) {
+            self.state.owed.push(owed);
+        }
+    }
+
+    fn has_hooks(&self, kind: HookKind) -> bool {
+        self.spec.webhooks.iter().any(|hook| hook.kind == kind)
+    }
+
+    /// Ends the call with a question when one of these was not answered yet.
+    fn need(&self, asks: &[Ask]) -> Result<(), Vec<Ask>> {
+        let open: Vec<Ask> = asks
+            .iter()
+            .filter(|ask| match ask {
+                Ask::Hooks(kind) => self.has_hooks(*kind) && !self.answers.hooks.contains_key(kind),
+                Ask::Metrics => !self.spec.metrics.is_empty() && self.answers.metrics.is_none(),
+            })
+            .cloned()
+            .collect();
+        if open.is_empty() { Ok(()) } else { Err(open) }
+    }
+
+    /// The first hook of the kind that did not answer yes, with its reason.
+    fn refusal(&self, kind: HookKind) -> Option<(&str, &str)> {
+        self.answers.hooks.get(&kind)?.iter().find_map(|(name, answer)| match answer {
+            HookAnswer::Yes => None,
+            HookAnswer::No(reason) | HookAnswer::Failed(reason) => Some((name.as_str(), reason.as_str())),
+        })
+    }
+
+    /// A rollback hook that answered yes.
+    fn rollback_asked(&self) -> Option<&str> {
+        self.answers.hooks.get(&HookKind::Rollback)?.iter().find_map(|(name, answer)| match answer {
+            HookAnswer::Yes => Some(name.as_str()),
+            HookAnswer::No(_) | HookAnswer::Failed(_) => None,
+        })
+    }
+
+    fn tell_passed(&mut self, kind: HookKind) {
+        let title = match kind {
+            HookKind::ConfirmRollout => "Confirm-rollout",
+            HookKind::PreRollout => "Pre-rollout",
+            HookKind::ConfirmTrafficIncrease => "Confirm-traffic-increase",
+            HookKind::ConfirmPromotion => "Confirm-promotion",
+            HookKind::PostRollout => "Post-rollout",
+            HookKind::Rollout | HookKind::Rollback | HookKind::Event => return,
+        };
+        for (name, _) in self.answers.hooks.get(&kind).into_iter().flatten() {
+            self.effects.push(Effect::Event { warning: false, message: format!("{title} check {name} passed") });
+        }
+    }
+
+    /// `name.namespace` of the Canary, as events write it.
+    fn canary(&self) -> String {
+        format!("{}.{}", self.seen.name, self.seen.namespace)
+    }
+
+    /// `name.namespace` of the target, as events write it.
+    fn target_name(&self) -> String {
+        format!("{}.{}", self.spec.target.name, self.seen.namespace)
+    }
+
+    fn after(&self, since: Timestamp, wait: std::time::Duration) -> Timestamp {
+        jiff::SignedDuration::try_from(wait).ok().and_then(|wait| since.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// When the canary has been without traffic long enough to be scaled down; `None` while it has traffic.
+    fn drained_at(&self) -> Option<Timestamp> {
+        self.memory.matched_since.map(|since| self.after(since, self.settings.drain))
+    }
+}
