@@ -188,7 +188,7 @@ impl Cache {
     pub fn problem(&self, kind: Kind) -> Option<String> {
         let mut state = self.lock();
         let index = state.index(kind);
-        state.kinds[index].problem.as_ref().map(|Trouble::NoApi(text) | Trouble::NoRight(text)| text.clone())
+        state.kinds[index].problem.as_ref().map(|(Trouble::NoApi(text) | Trouble::NoRight(text))| text.clone())
     }
 
     /// True when every kind asked for so far is synced or has a problem that does not pass by itself, and the Canaries

@@ -4,6 +4,8 @@ pub mod args;
 pub mod cache;
 pub mod configs;
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod leader;
 pub mod metrics;
 pub mod notifiers;
