@@ -1,5 +1,7 @@
 //! What a Canary means, and what is said about one that means nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -75,7 +77,9 @@ fn analysis(patch: Value) -> Result<Spec, Vec<Invalid>> {
 }
 
 fn fixture(name: &str) -> Spec {
-    let path = format!("{}/tests/canaries/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let folder = format!("{}/../tests/fixtures/flagger-objects/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = ["canary.yaml", "canary.json"].map(|file| format!("{folder}/{file}"));
+    let path = path.iter().find(|path| std::path::Path::new(path).exists()).unwrap();
     let mut canary: Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     canary["metadata"]["namespace"] = json!("shop");
     read(&canary).unwrap()
