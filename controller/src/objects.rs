@@ -83,6 +83,7 @@ pub enum Desired {
         /// The object to create when there is none.
         body: Value,
         /// JSON pointers into `body` whose values must stand exactly so in the live object. Empty: create only.
+        /// Where `body` has nothing, nothing may stand.
         pointers: Vec<String>,
     },
     /// Delete the object when it exists and is controlled by the Canary.

@@ -43,23 +43,21 @@ impl Router for Nginx {
         let steering = steering(route)?;
         let mut annotations = copied(&source["metadata"]["annotations"], route);
         annotations.extend(steering.clone());
-        let mut body = json!({
+        let body = json!({
             "apiVersion": INGRESS.api_version(), "kind": INGRESS.kind,
             "metadata": route.metadata(&name, copied(&source["metadata"]["labels"], route), annotations, live),
             "spec": spec(route, &source)?,
         });
-        let apply = Desired::Apply { kind: INGRESS, body: body.clone() };
 
-        // An annotation that must go cannot be said by applying the others, above all when somebody else wrote it.
-        let mut kept = live.map(|live| strings(&live["metadata"]["annotations"])).unwrap_or_default();
-        let count = kept.len();
-        kept.retain(|key, _| !is_match_key(route, key) || steering.contains_key(key));
-        if kept.len() == count {
+        // That an annotation must go cannot be said by applying the others, above all when somebody else wrote it.
+        let stale = |key: &String| is_match_key(route, key) && !steering.contains_key(key);
+        let there = live.map(|live| strings(&live["metadata"]["annotations"])).unwrap_or_default();
+        let pointers: Vec<_> = there.into_keys().filter(stale).map(|key| annotation_pointer(&key)).collect();
+        let apply = Desired::Apply { kind: INGRESS, body: body.clone() };
+        if pointers.is_empty() {
             return Ok(vec![apply]);
         }
-        kept.extend(strings(&body["metadata"]["annotations"]));
-        body["metadata"]["annotations"] = json!(kept);
-        Ok(vec![Desired::Replace { kind: INGRESS, body, pointers: vec!["/metadata/annotations".into()] }, apply])
+        Ok(vec![Desired::Replace { kind: INGRESS, body, pointers }, apply])
     }
 
     fn observe(&self, route: &Route<'_>, current: &dyn Lookup) -> Result<Observed, RouteError> {
@@ -101,6 +99,10 @@ fn copy_name(source: &str) -> String {
 
 fn key(route: &Route<'_>, suffix: &str) -> String {
     format!("{}/{suffix}", route.ingress_annotations_prefix)
+}
+
+fn annotation_pointer(key: &str) -> String {
+    format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 fn is_match_key(route: &Route<'_>, candidate: &str) -> bool {

@@ -19,6 +19,9 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 
 pub(crate) fn yaml(path: &PathBuf) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    if path.extension().is_some_and(|extension| extension == "json") {
+        return serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -87,8 +90,13 @@ impl Case {
                 Desired::Apply { body, .. } => apply(&mut object, &body),
                 Desired::Replace { body, pointers, .. } => {
                     for pointer in pointers {
-                        let value = body.pointer(&pointer).expect("a pointer into the body").clone();
-                        *object.pointer_mut(&pointer).expect("a pointer into the live object") = value;
+                        let (parent, key) = pointer.rsplit_once('/').expect("a pointer below the root");
+                        let key = key.replace("~1", "/").replace("~0", "~");
+                        let parent = object.pointer_mut(parent).and_then(Value::as_object_mut).expect("a parent");
+                        match body.pointer(&pointer) {
+                            Some(value) => parent.insert(key, value.clone()),
+                            None => parent.remove(&key),
+                        };
                     }
                 }
                 Desired::Delete { .. } => panic!("no router deletes"),
