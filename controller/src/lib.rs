@@ -6,7 +6,10 @@ pub mod configs;
 pub mod events;
 #[cfg(test)]
 mod fake;
+pub mod http;
 pub mod leader;
+#[cfg(test)]
+mod loopback;
 pub mod metrics;
 pub mod notifiers;
 pub mod objects;
@@ -18,6 +21,8 @@ pub mod queue;
 pub mod rest;
 pub mod routers;
 pub mod server;
+#[cfg(test)]
+mod spec_fixture;
 pub mod telemetry;
 pub mod view;
 mod watch;
