@@ -86,8 +86,7 @@ impl Pass<'_> {
     fn scale_up_again(&mut self) -> Desired {
         let due = self.memory.scaled_up_at.map_or(self.now, |at| self.after(at, self.spec.interval));
         self.wait("CanaryScalingUp", format!("{} is scaled to zero and is being scaled up", self.spec.target.name));
-        let fresh = self.memory.scaled_up_at.is_some_and(|at| Some(at) == self.state.since);
-        if due > self.now && !fresh {
+        if due > self.now {
             self.wake_at(due);
             return Desired::steady(&self.state);
         }

@@ -2,7 +2,7 @@
 
 use crds::CommandTaken;
 
-use crate::observation::Command;
+use crate::observation::{Command, TargetSeen};
 use crate::readiness::Readiness;
 use crate::spec::Severity;
 use crate::state::{Run, Stage};
@@ -10,7 +10,7 @@ use crate::state::{Run, Stage};
 use super::Pass;
 
 /// The verbs that a command may ask for.
-pub const VERBS: &[&str] = &["promote", "promote-full", "abort", "pause", "resume", "retry"];
+pub(crate) const VERBS: &[&str] = &["promote", "promote-full", "abort", "pause", "resume", "retry"];
 
 impl Pass<'_> {
     /// Takes the command that stands on the Canary, unless it was taken before. A command that cannot be carried out
@@ -68,8 +68,7 @@ impl Pass<'_> {
             }
             ("retry", _) => match (&self.state.stage, &self.seen.target) {
                 (Stage::Failed { .. }, Some(target)) => {
-                    self.start(target);
-                    self.waiting.clear();
+                    self.start_by_command(target);
                     "the revision is being rolled out again".into()
                 }
                 _ => format!("refused: only a rollout in phase Failed can be tried again, this one is in phase {phase}"),
@@ -81,11 +80,17 @@ impl Pass<'_> {
         }
     }
 
+    /// The arm of the new stage scales the canary up and says what it waits for.
+    fn start_by_command(&mut self, target: &TargetSeen) {
+        self.start(target);
+        self.waiting.clear();
+        self.memory.scaled_up_at = None;
+    }
+
     fn promote_by_command(&mut self, run: Run, full: bool) -> String {
         let Some(target) = &self.seen.target else { return "refused: the target does not exist".into() };
         if matches!(self.state.stage, Stage::Waiting) {
-            self.start(target);
-            self.waiting.clear();
+            self.start_by_command(target);
             return "the rollout was approved".into();
         }
         if self.state.applied.as_ref().is_none_or(|applied| applied.id != target.revision.id) {
