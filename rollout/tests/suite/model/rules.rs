@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use rollout::desired::{PrimaryAction, ScaleAction};
 use rollout::spec::Strategy;
-use rollout::{Run, Stage};
+use rollout::Stage;
 
 use crate::support::look::events;
 use crate::support::world::{Pass, World};
@@ -16,8 +16,8 @@ const PASSES_PER_MINUTE: usize = 40;
 pub(super) struct Rules {
     /// What was analysed and passed in this run: weight, iteration, mirrored.
     passed: BTreeSet<(u8, u32, bool)>,
-    /// The run began with all traffic, because the primary was broken.
-    began_full: bool,
+    /// The weight that the run began with; not 0 when the primary was broken.
+    began: u8,
     /// Someone asked for promotion.
     forced: bool,
     recent: VecDeque<Timestamp>,
@@ -26,11 +26,12 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) fn new() -> Rules {
-        Rules { passed: BTreeSet::new(), began_full: false, forced: false, recent: VecDeque::new(), story: Vec::new() }
+        Rules { passed: BTreeSet::new(), began: 0, forced: false, recent: VecDeque::new(), story: Vec::new() }
     }
 
     fn hold(&self, holds: bool, rule: &str) {
-        assert!(holds, "{rule}\n{}", self.story.join("\n"));
+        let recent = self.story.len().saturating_sub(40);
+        assert!(holds, "{rule}\n{}", self.story[recent..].join("\n"));
     }
 
     pub(super) fn check(&mut self, before: &World, after: &World, pass: &Pass) {
@@ -112,7 +113,7 @@ impl Rules {
             && pass.step.state.checked_at.is_none()
         {
             self.passed.clear();
-            self.began_full = run == Run { weight: 100, ..Run::default() };
+            self.began = run.weight;
             self.forced = false;
         }
         if pass.step.state.last_command != pass.before.last_command {
@@ -134,10 +135,10 @@ impl Rules {
         }
         let passed = |wanted: &dyn Fn(u8, u32, bool) -> bool| self.passed.iter().any(|(w, i, m)| wanted(*w, *i, *m));
         let enough = match &before.spec.strategy {
-            Strategy::Canary { .. } if self.began_full => passed(&|weight, _, _| weight == 100),
+            Strategy::Canary { .. } if self.began == 100 => passed(&|weight, _, _| weight == 100),
             Strategy::Canary { weights, mirror, .. } => {
-                weights.iter().all(|wanted| passed(&|weight, _, _| weight == *wanted))
-                    && (mirror.is_none() || passed(&|_, _, mirrored| mirrored))
+                weights.iter().all(|wanted| *wanted < self.began || passed(&|weight, _, _| weight == *wanted))
+                    && (mirror.is_none() || self.began > 0 || passed(&|_, _, mirrored| mirrored))
             }
             Strategy::AbTesting { iterations, .. } => {
                 (1..=*iterations).all(|wanted| passed(&|weight, done, _| weight == 100 && done == wanted))
