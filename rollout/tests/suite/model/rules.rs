@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
+use rollout::Stage;
 use rollout::desired::{PrimaryAction, ScaleAction};
 use rollout::spec::Strategy;
-use rollout::Stage;
 
 use crate::support::look::events;
 use crate::support::world::{Pass, World};
