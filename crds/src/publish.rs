@@ -71,6 +71,7 @@ fn exactly_one(schema: &mut Value, choices: &[&[&str]]) {
 fn tidy(schema: &mut Value, property: &str) {
     const DEFAULTED: [&str; 3] = ["group", "kind", "maxAge"];
     let Some(fields) = schema.as_object_mut() else { return };
+    fields.remove("title");
     // Null is what `kubectl` removes a field with; stored, it would only be one more way to say nothing.
     fields.remove("nullable");
     if !DEFAULTED.contains(&property) {

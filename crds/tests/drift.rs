@@ -1,7 +1,5 @@
 //! The YAML beside this crate says what the types say. `UPDATE=1 cargo test -p crds` rewrites it.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::path::Path;
 
 use serde_json::Value;
