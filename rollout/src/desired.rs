@@ -77,11 +77,14 @@ impl Desired {
         let mut cookies = state.cookies.clone();
         match state.stage {
             // The cookies of a run under way are those of its state.
-            Stage::Progressing(_) | Stage::WaitingPromotion(_) | Stage::Promoting { .. } | Stage::Failed { .. } => {}
+            Stage::Waiting { .. }
+            | Stage::Progressing(_)
+            | Stage::WaitingPromotion(_)
+            | Stage::Promoting { .. }
+            | Stage::Failed { .. } => {}
             Stage::New
             | Stage::Initializing
             | Stage::Initialized
-            | Stage::Waiting
             | Stage::Finalising { .. }
             | Stage::Succeeded
             | Stage::Terminating

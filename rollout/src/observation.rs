@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crds::WaitingFor;
 use jiff::Timestamp;
 
 use crate::effect::Owed;
@@ -106,6 +107,8 @@ pub struct Memory {
     pub scaled_up_at: Option<Timestamp>,
     /// The sentences told last as events, so that a wait is told once.
     pub told: Vec<String>,
+    /// Why the last look did not lead on: a closed gate, or metrics that cannot be read.
+    pub held: Option<WaitingFor>,
     /// Alerts sent since the last status write.
     pub delivered: Vec<Owed>,
 }

@@ -68,7 +68,10 @@ pub enum Stage {
     /// The primary serves; nothing was rolled out yet.
     Initialized,
     /// The confirm-rollout gate is closed.
-    Waiting,
+    Waiting {
+        /// 0, or 100 when the primary is broken and the canary keeps serving.
+        weight: u8,
+    },
     /// The canary is analysed.
     Progressing(Run),
     /// The confirm-promotion gate is closed; the analysis goes on.
@@ -105,7 +108,7 @@ impl Stage {
             Stage::New => Phase::New,
             Stage::Initializing => Phase::Initializing,
             Stage::Initialized => Phase::Initialized,
-            Stage::Waiting => Phase::Waiting,
+            Stage::Waiting { .. } => Phase::Waiting,
             Stage::Progressing(_) => Phase::Progressing,
             Stage::WaitingPromotion(_) => Phase::WaitingPromotion,
             Stage::Promoting { .. } => Phase::Promoting,
@@ -121,11 +124,10 @@ impl Stage {
     pub const fn weight(&self) -> u8 {
         match self {
             Stage::Progressing(run) | Stage::WaitingPromotion(run) => run.weight,
-            Stage::Promoting { weight } | Stage::Failed { weight, .. } => *weight,
+            Stage::Waiting { weight } | Stage::Promoting { weight } | Stage::Failed { weight, .. } => *weight,
             Stage::New
             | Stage::Initializing
             | Stage::Initialized
-            | Stage::Waiting
             | Stage::Finalising { .. }
             | Stage::Succeeded
             | Stage::Terminating
@@ -140,7 +142,7 @@ impl Stage {
             Stage::New
             | Stage::Initializing
             | Stage::Initialized
-            | Stage::Waiting
+            | Stage::Waiting { .. }
             | Stage::Promoting { .. }
             | Stage::Finalising { .. }
             | Stage::Succeeded
@@ -222,7 +224,7 @@ impl State {
             Phase::New => Stage::New,
             Phase::Initializing => Stage::Initializing,
             Phase::Initialized => Stage::Initialized,
-            Phase::Waiting => Stage::Waiting,
+            Phase::Waiting => Stage::Waiting { weight: run.weight },
             Phase::Progressing => Stage::Progressing(run),
             Phase::WaitingPromotion => Stage::WaitingPromotion(run),
             Phase::Promoting => Stage::Promoting { weight: run.weight },
@@ -275,7 +277,7 @@ impl State {
             Stage::New
             | Stage::Initializing
             | Stage::Initialized
-            | Stage::Waiting
+            | Stage::Waiting { .. }
             | Stage::Promoting { .. }
             | Stage::Finalising { .. }
             | Stage::Succeeded

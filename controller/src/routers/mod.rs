@@ -1,6 +1,9 @@
 //! Routers: desired objects out, observed split in. No client: a router is tested by YAML in, YAML out.
 
+use std::collections::BTreeMap;
+
 use rollout::spec::{RouterAbility, Spec};
+use serde_json::{Value, json};
 
 use crate::objects::{Desired, Kind, Lookup, Owner};
 
@@ -12,7 +15,7 @@ macro_rules! routers {
     };
 }
 
-routers! {}
+routers! { gatewayapi, kubernetes, nginx, traefik }
 
 /// One way to steer traffic.
 pub trait Router: Send + Sync {
@@ -46,6 +49,76 @@ pub struct Route<'a> {
     pub ingress_annotations_prefix: &'a str,
     /// Ingress class to set on copies, when given.
     pub ingress_class: Option<&'a str>,
+}
+
+impl Route<'_> {
+    /// Name of the Service that users know, and of most routing objects.
+    pub fn apex_name(&self) -> &str {
+        &self.spec.service_name
+    }
+
+    /// Name of the Service in front of the primary.
+    pub fn primary_name(&self) -> String {
+        format!("{}-primary", self.spec.service_name)
+    }
+
+    /// Name of the Service in front of the canary.
+    pub fn canary_name(&self) -> String {
+        format!("{}-canary", self.spec.service_name)
+    }
+
+    /// Percent that the intent wants on the canary.
+    fn canary_weight(&self) -> u8 {
+        self.intent.canary_weight.min(100)
+    }
+
+    /// The metadata of an object of that name: the labels and annotations that Serin owns (Flux is told to leave the
+    /// object alone) and the owner. An object that somebody else made stays theirs, so that deleting the Canary
+    /// does not delete it.
+    fn metadata(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        mut annotations: BTreeMap<String, String>,
+        live: Option<&Value>,
+    ) -> Value {
+        annotations.extend(FLUX_OPT_OUTS.map(|key| (key.to_owned(), "disabled".to_owned())));
+        let mut metadata = json!({ "name": name, "namespace": self.owner.namespace, "annotations": annotations });
+        // An empty object would mean that nobody else may have labels there.
+        if !labels.is_empty() {
+            metadata["labels"] = json!(labels);
+        }
+        match live {
+            None => metadata["ownerReferences"] = json!([self.owner.reference()]),
+            // All references as they are: leaving one out would give it up, and a shorter list would never cover.
+            Some(live) if self.owner.controls(live) => {
+                metadata["ownerReferences"] = live["metadata"]["ownerReferences"].clone();
+            }
+            Some(_) => {}
+        }
+        metadata
+    }
+
+    /// Labels and annotations of `spec.service.apex`.
+    fn apex_metadata(&self) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+        let Some(apex) = &self.spec.service.apex else { return Default::default() };
+        (apex.labels.clone(), apex.annotations.clone())
+    }
+}
+
+/// Flux neither reconciles nor corrects objects with these.
+const FLUX_OPT_OUTS: [&str; 2] = ["helm.toolkit.fluxcd.io/driftDetection", "kustomize.toolkit.fluxcd.io/reconcile"];
+
+/// The canary's part of `total` in percent; 0 and 100 only when it is exactly none or all.
+fn percent(canary: u64, total: u64) -> u8 {
+    if canary == 0 || total == 0 {
+        return 0;
+    }
+    if canary >= total {
+        return 100;
+    }
+    let rounded = (u128::from(canary) * 100 + u128::from(total) / 2) / u128::from(total);
+    u8::try_from(rounded.clamp(1, 99)).unwrap_or(99)
 }
 
 /// What the state wants of the traffic.

@@ -2,6 +2,7 @@
 
 use crate::effect::Effect;
 use crate::observation::{TargetSeen, Traffic};
+use crate::spec::Strategy;
 use crate::state::{Foreign, Promoted, Revision, Run, Stage};
 
 use super::Pass;
@@ -16,6 +17,13 @@ impl Pass<'_> {
         // An identity that no template has: whatever the target holds differs from it.
         let other = |spec: String| Promoted { id: format!("adopted:{spec}"), spec };
         let promoted_spec = promoted.unwrap_or_else(|| spec.clone());
+        // What was being rolled out, unless its configs show that the target moved on.
+        let under_way = if same_configs {
+            current.clone()
+        } else {
+            let other = other(spec.clone());
+            Revision { id: other.id, spec: other.spec, configs: tracked.clone().unwrap_or_default() }
+        };
         match self.state.stage.clone() {
             Stage::New | Stage::Initializing | Stage::Terminating | Stage::Terminated => {}
             Stage::Initialized | Stage::Succeeded if target.matches_primary && same_configs => {
@@ -37,29 +45,26 @@ impl Pass<'_> {
                 });
                 self.state.applied = Some(current);
             }
-            Stage::Waiting => {
+            Stage::Waiting { .. } => {
                 self.state.promoted = Some(other(promoted_spec));
                 self.state.applied = Some(current);
             }
             Stage::Progressing(run) => {
-                self.adopt_run(current, other(promoted_spec));
+                self.adopt_run(under_way, other(promoted_spec));
                 let run = self.adopted_weight(run);
                 self.state.stage = Stage::Progressing(run);
             }
             Stage::WaitingPromotion(run) => {
-                self.adopt_run(current, other(promoted_spec));
+                self.adopt_run(under_way, other(promoted_spec));
                 let run = self.adopted_weight(run);
                 self.state.stage = Stage::WaitingPromotion(run);
             }
             Stage::Promoting { weight } => {
-                self.adopt_run(current.clone(), other(promoted_spec));
-                if target.matches_primary {
-                    self.state.promoted = Some(Promoted::from(&current));
-                }
+                self.adopt_copied(under_way, target);
                 let run = self.adopted_weight(Run { weight, ..Run::default() });
                 self.state.stage = Stage::Promoting { weight: run.weight };
             }
-            Stage::Finalising { .. } => self.adopt_run(current, other(promoted_spec)),
+            Stage::Finalising { .. } => self.adopt_copied(under_way, target),
         }
         self.effects.push(Effect::Event {
             warning: false,
@@ -72,11 +77,33 @@ impl Pass<'_> {
         self.state.promoted = Some(promoted);
     }
 
+    /// Flagger copied the template before it wrote this phase: what the primary holds is what was analysed. When
+    /// the target differs from it, the target moved on, and is due after this rollout.
+    fn adopt_copied(&mut self, under_way: Revision, target: &TargetSeen) {
+        let applied = if target.matches_primary {
+            under_way
+        } else {
+            Revision { id: format!("adopted:{}", under_way.spec), ..under_way }
+        };
+        self.adopt_run(applied.clone(), Promoted::from(&applied));
+    }
+
     /// Flagger wrote the route first and the status after it: the route is what users get, so it is the truth.
     fn adopted_weight(&self, run: Run) -> Run {
         match self.seen.traffic {
-            Traffic::Split { weight, mirrored } => Run { weight, mirrored, ..run },
+            Traffic::Split { weight, mirrored } => {
+                Run { weight, mirrored, iterations: self.adopted_iterations(weight, run), ..run }
+            }
             Traffic::Pending(_) | Traffic::Missing | Traffic::Broken(_) => run,
+        }
+    }
+
+    /// Flagger takes one iteration off while it waits for approval; all traffic on the canary tells the truth.
+    fn adopted_iterations(&self, weight: u8, run: Run) -> u32 {
+        match &self.spec.strategy {
+            Strategy::BlueGreen { iterations, .. } if weight == 100 => run.iterations.max(iterations + 1),
+            Strategy::Canary { .. } => 0,
+            Strategy::AbTesting { .. } | Strategy::BlueGreen { .. } => run.iterations,
         }
     }
 }

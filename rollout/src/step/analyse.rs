@@ -1,5 +1,7 @@
 //! The analysis: hold until the canary serves what is intended, look at each interval, and go on, hold or end.
 
+use jiff::Timestamp;
+
 use crate::desired::{Desired, ScaleAction};
 use crate::observation::{Ask, TargetSeen, Traffic};
 use crate::readiness::Readiness;
@@ -21,24 +23,34 @@ impl Pass<'_> {
             Some(_) => return Ok(self.changed_under_way(run, target)),
             None => self.state.applied = Some(target.revision.clone()),
         }
+        if !fits(run, &self.spec.strategy) && self.kept_weight(run.weight) == 0 {
+            return Ok(self.strategy_changed(target));
+        }
         if target.scaled_down {
             return Ok(self.scale_up_again());
         }
         match &target.readiness {
             Readiness::Ready => {}
             Readiness::NotYet(why) => {
+                if self.state.checked_at.is_none() {
+                    // The first look is at pods that served for a whole interval.
+                    self.memory.matched_since = None;
+                }
                 self.wait("CanaryNotReady", format!("{} is not ready: {why}", self.spec.target.name));
                 return Ok(Desired::steady(&self.state));
             }
             Readiness::ScaledToZero => return Ok(self.scale_up_again()),
             Readiness::Stuck(why) => {
-                let event =
-                    format!("Rolling back {} progress deadline exceeded for {}: {why}", self.canary(), self.target_name());
+                let event = format!(
+                    "Rolling back {} progress deadline exceeded for {}: {why}",
+                    self.canary(),
+                    self.target_name()
+                );
                 let alert = format!("Progress deadline exceeded for {}: {why}", self.target_name());
                 return Ok(self.roll_back(event, Severity::Error, alert));
             }
         }
-        if self.spec.skip_analysis {
+        if self.spec.skip_analysis && !self.state.paused {
             self.event(false, format!("Analysis of {} is skipped", self.canary()));
             return Ok(self.start_promotion(run));
         }
@@ -61,29 +73,46 @@ impl Pass<'_> {
 
     /// The target was changed while its former revision was analysed.
     pub(super) fn changed_under_way(&mut self, run: Run, target: &TargetSeen) -> Desired {
-        if self.state.promoted.as_ref().is_some_and(|promoted| promoted.id == target.revision.id) {
+        let weight = self.kept_weight(run.weight);
+        let promoted = self.state.promoted.as_ref().is_some_and(|promoted| promoted.id == target.revision.id);
+        // A promoted revision whose primary broke is no refuge.
+        if promoted && weight == 0 {
             self.state.applied = Some(target.revision.clone());
             self.state.paused = false;
             self.enter(Stage::Finalising { reverted: true });
-            self.event(false, format!("Revision of {} is the promoted one again, ending the analysis", self.target_name()));
+            self.event(
+                false,
+                format!("Revision of {} is the promoted one again, ending the analysis", self.target_name()),
+            );
             self.wait_for_traffic(0);
             return Desired::steady(&self.state);
         }
-        let weight = if self.primary_broken() { run.weight } else { 0 };
+        self.restart(weight, target);
+        self.event(false, format!("New revision detected! Restarting analysis for {}", self.target_name()));
+        self.wait("AnalysisRestarted", "a newer revision is being analysed from the start".into());
+        Desired::steady(&self.state)
+    }
+
+    fn restart(&mut self, weight: u8, target: &TargetSeen) {
         self.state.applied = Some(target.revision.clone());
         self.state.checked_at = None;
         self.state.checks.clear();
         self.state.since = Some(self.now);
         self.memory.unavailable_since = None;
         self.enter(Stage::Progressing(Run { weight, ..Run::default() }));
-        self.event(false, format!("New revision detected! Restarting analysis for {}", self.target_name()));
-        self.wait("AnalysisRestarted", "a newer revision is being analysed from the start".into());
+    }
+
+    /// The weight of one strategy can mean all users in another.
+    fn strategy_changed(&mut self, target: &TargetSeen) -> Desired {
+        self.restart(0, target);
+        self.event(false, format!("Strategy changed! Restarting analysis for {}", self.target_name()));
+        self.wait("AnalysisRestarted", "the strategy was changed, the analysis begins anew".into());
         Desired::steady(&self.state)
     }
 
     /// Someone scaled the canary to zero in the middle of its analysis: no pods, no verdict. At most once an
     /// interval, so that two parties who disagree do not write in a circle.
-    fn scale_up_again(&mut self) -> Desired {
+    pub(super) fn scale_up_again(&mut self) -> Desired {
         let due = self.memory.scaled_up_at.map_or(self.now, |at| self.after(at, self.spec.interval));
         self.wait("CanaryScalingUp", format!("{} is scaled to zero and is being scaled up", self.spec.target.name));
         if due > self.now {
@@ -100,13 +129,17 @@ impl Pass<'_> {
         let fresh = run.weight == 0 && run.iterations == 0 && !run.mirrored;
         let matched = self.memory.matched_since.unwrap_or(self.now);
         let base = self.state.checked_at.map_or(matched, |checked| checked.max(matched));
-        let due = if fresh && self.state.checked_at.is_none() { self.now } else { self.after(base, self.spec.interval) };
+        let due =
+            if fresh && self.state.checked_at.is_none() { self.now } else { self.after(base, self.spec.interval) };
         if due > self.now {
-            let until = due.strftime("%H:%M:%S");
-            self.wait("Soaking", format!("{} until {until} UTC, then it is judged", describe(run, &self.spec.strategy)));
+            match self.memory.held.clone() {
+                Some(held) => self.waiting.push(held),
+                None => self.soak(run, due),
+            }
             self.wake_at(due);
             return Ok(Desired::steady(&self.state));
         }
+        self.memory.held = None;
         if fresh {
             self.need(&[Ask::Hooks(HookKind::Rollback), Ask::Hooks(HookKind::PreRollout)])?;
         } else {
@@ -126,6 +159,7 @@ impl Pass<'_> {
         match judged {
             super::checks::Judgement::Unavailable => {
                 self.state.checked_at = Some(self.now);
+                self.memory.held = self.waiting.last().cloned();
                 self.wake_at(self.after(self.now, self.spec.interval));
                 Ok(Desired::steady(&self.state))
             }
@@ -151,8 +185,9 @@ impl Pass<'_> {
             let alert = format!("Failed checks threshold reached {}", run.failed_checks);
             return self.roll_back(event, Severity::Error, alert);
         }
-        self.wait("CheckFailed", format!("{} of {threshold} checks failed; the next look decides", run.failed_checks));
-        self.wake_at(self.after(self.now, self.spec.interval));
+        let due = self.after(self.now, self.spec.interval);
+        self.soak(run, due);
+        self.wake_at(due);
         Desired::steady(&self.state)
     }
 
@@ -163,7 +198,7 @@ impl Pass<'_> {
             Stage::New
             | Stage::Initializing
             | Stage::Initialized
-            | Stage::Waiting
+            | Stage::Waiting { .. }
             | Stage::Promoting { .. }
             | Stage::Finalising { .. }
             | Stage::Succeeded
@@ -186,8 +221,13 @@ impl Pass<'_> {
                 self.state.checked_at = Some(self.now);
                 self.enter(Stage::Progressing(next));
                 self.event(false, told);
-                self.wait_for_traffic(next.weight);
-                self.wake_at(self.after(self.now, self.spec.interval));
+                let due = self.after(self.now, self.spec.interval);
+                if self.seen.traffic == (Traffic::Split { weight: next.weight, mirrored: next.mirrored }) {
+                    self.soak(next, due);
+                } else {
+                    self.wait_for_traffic(next.weight);
+                }
+                self.wake_at(due);
                 Ok(Desired::steady(&self.state))
             }
             Next::Promote => {
@@ -224,12 +264,7 @@ impl Pass<'_> {
     }
 
     fn copying(&self) -> String {
-        format!(
-            "Copying {} template spec to {}.{}",
-            self.target_name(),
-            self.spec.primary_name(),
-            self.seen.namespace
-        )
+        format!("Copying {} template spec to {}.{}", self.target_name(), self.spec.primary_name(), self.seen.namespace)
     }
 
     /// Asks the gate; true when it is open or there is none.
@@ -262,8 +297,21 @@ impl Pass<'_> {
                 self.alert(Severity::Warn, false, alert.into());
             }
         }
-        self.wait(reason, format!("gate {gate} is closed"));
-        self.wake_at(self.after(self.now, self.spec.interval));
+        let again = self.after(self.now, self.spec.interval);
+        self.wait(reason, format!("gate {gate} is closed; it is asked again at {} UTC", again.strftime("%H:%M:%S")));
+        self.memory.held = self.waiting.last().cloned();
+        self.wake_at(again);
+    }
+
+    /// Says until when the present step lasts.
+    fn soak(&mut self, run: Run, due: Timestamp) {
+        let (until, threshold) = (due.strftime("%H:%M:%S"), self.spec.threshold);
+        let failed = match run.failed_checks {
+            0 => String::new(),
+            failed => format!("; {failed} failed so far, {threshold} end the rollout"),
+        };
+        let what = describe(run, &self.spec.strategy);
+        self.wait("Soaking", format!("{what}, next check at {until} UTC{failed}"));
     }
 
     fn next(&self, run: Run) -> Next {
@@ -271,7 +319,10 @@ impl Pass<'_> {
         match &self.spec.strategy {
             Strategy::Canary { weights, mirror, .. } => {
                 if run.weight == 0 && mirror.is_some() && !run.mirrored {
-                    return Next::Run(Run { mirrored: true, ..run }, format!("Advance {canary} canary mirrored traffic"));
+                    return Next::Run(
+                        Run { mirrored: true, ..run },
+                        format!("Advance {canary} canary mirrored traffic"),
+                    );
                 }
                 match weights.iter().copied().find(|weight| *weight > run.weight) {
                     Some(weight) => Next::Run(
@@ -294,7 +345,7 @@ impl Pass<'_> {
                 if run.iterations < *iterations {
                     let done = run.iterations + 1;
                     let told = format!("Advance {canary} canary iteration {done}/{iterations}");
-                    Next::Run(Run { iterations: done, mirrored: mirror.is_some(), ..run }, told)
+                    Next::Run(Run { iterations: done, mirrored: mirror.is_some() && run.weight == 0, ..run }, told)
                 } else {
                     Next::Promote
                 }
@@ -317,6 +368,15 @@ impl Pass<'_> {
         self.enter(Stage::Promoting { weight: run.weight });
         self.event(false, self.copying());
         self.promotion_writes()
+    }
+}
+
+/// False when the run was begun under another strategy.
+fn fits(run: Run, strategy: &Strategy) -> bool {
+    match strategy {
+        Strategy::Canary { .. } => run.iterations == 0,
+        Strategy::AbTesting { .. } => run.weight == 0 || run.weight == 100,
+        Strategy::BlueGreen { iterations, .. } => run.weight == 0 || run.weight == 100 && run.iterations > *iterations,
     }
 }
 

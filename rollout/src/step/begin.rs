@@ -34,9 +34,10 @@ impl Pass<'_> {
     }
 
     fn enter_waiting(&mut self, target: &TargetSeen, gate: &str) {
-        self.state.owed.retain(|owed| matches!(owed, Owed::Alert { .. }));
+        self.state.owed.retain(|owed| *owed != Owed::ScaleDown);
         self.state.applied = Some(target.revision.clone());
-        self.enter(Stage::Waiting);
+        let weight = self.kept_weight(self.state.stage.weight());
+        self.enter(Stage::Waiting { weight });
         self.memory.asked_at = Some(self.now);
         self.event(true, format!("Halt {} advancement waiting for approval {gate}", self.canary()));
         if !self.gate_muted(gate) {
@@ -53,8 +54,8 @@ impl Pass<'_> {
     /// Scales the canary up. After a failed promotion the canary keeps the traffic it has: the primary is no
     /// refuge.
     pub(super) fn start(&mut self, target: &TargetSeen) -> Desired {
-        let weight = if self.primary_broken() { self.state.stage.weight() } else { 0 };
-        self.state.owed.retain(|owed| matches!(owed, Owed::Alert { .. }));
+        let weight = self.kept_weight(self.state.stage.weight());
+        self.state.owed.retain(|owed| *owed != Owed::ScaleDown);
         self.state.applied = Some(target.revision.clone());
         self.state.checked_at = None;
         self.state.checks.clear();
@@ -69,10 +70,15 @@ impl Pass<'_> {
     }
 
     /// The confirm-rollout gate is closed.
-    pub(super) fn waiting_for_rollout(&mut self, target: &TargetSeen) -> Flow {
+    pub(super) fn waiting_for_rollout(&mut self, weight: u8, target: &TargetSeen) -> Flow {
         if self.state.promoted.as_ref().is_some_and(|promoted| promoted.id == target.revision.id) {
             self.state.applied = Some(target.revision.clone());
-            self.enter(Stage::Succeeded);
+            self.state.paused = false;
+            self.enter(match (weight, self.kept_weight(weight)) {
+                (0, _) => Stage::Succeeded,
+                (_, 0) => Stage::Finalising { reverted: true },
+                (_, weight) => Stage::Failed { weight, failed_checks: 0 },
+            });
             self.event(false, format!("New revision withdrawn! {} is as promoted", self.target_name()));
             return Ok(Desired::steady(&self.state));
         }

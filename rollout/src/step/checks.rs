@@ -43,8 +43,10 @@ impl Pass<'_> {
         let mut missing = Vec::new();
         let readings = self.answers.metrics.clone().unwrap_or_default();
         let spec = self.spec;
-        for (metric, (_, reading)) in spec.metrics.iter().zip(readings) {
-            let (result, value, message) = self.judge_reading(metric, &reading);
+        for metric in &spec.metrics {
+            let reading = readings.iter().find(|(name, _)| *name == metric.name);
+            let unasked = Reading::Unavailable("it was not asked".into());
+            let (result, value, message) = self.judge_reading(metric, reading.map_or(&unasked, |(_, reading)| reading));
             match result {
                 "Failed" | "NoData" => {
                     judgement = Judgement::Failed;
@@ -74,7 +76,10 @@ impl Pass<'_> {
         let deadline = self.after(since, self.spec.progress_deadline);
         let why = missing.join("; ");
         if deadline <= self.now {
-            self.event(true, format!("Halt {} advancement metrics missing beyond the progress deadline: {why}", self.canary()));
+            self.event(
+                true,
+                format!("Halt {} advancement metrics missing beyond the progress deadline: {why}", self.canary()),
+            );
             return Judgement::Failed;
         }
         self.wait_told("MetricsUnavailable", format!("the canary cannot be judged: {why}"));

@@ -1,6 +1,6 @@
 //! Commands from people: taken once, each with what came of it.
 
-use crds::CommandTaken;
+use crds::{CommandTaken, Phase};
 
 use crate::observation::{Command, TargetSeen};
 use crate::readiness::Readiness;
@@ -36,7 +36,7 @@ impl Pass<'_> {
         let phase = self.state.stage.phase().as_str();
         let run = match self.state.stage.clone() {
             Stage::Progressing(run) | Stage::WaitingPromotion(run) => Some(run),
-            Stage::Waiting => Some(Run::default()),
+            Stage::Waiting { weight } => Some(Run { weight, ..Run::default() }),
             Stage::New
             | Stage::Initializing
             | Stage::Initialized
@@ -71,7 +71,9 @@ impl Pass<'_> {
                     self.start_by_command(target);
                     "the revision is being rolled out again".into()
                 }
-                _ => format!("refused: only a rollout in phase Failed can be tried again, this one is in phase {phase}"),
+                _ => {
+                    format!("refused: only a rollout in phase Failed can be tried again, this one is in phase {phase}")
+                }
             },
             ("promote" | "promote-full" | "pause" | "abort", None) => {
                 format!("refused: no analysis is under way, the phase is {phase}")
@@ -89,7 +91,7 @@ impl Pass<'_> {
 
     fn promote_by_command(&mut self, run: Run, full: bool) -> String {
         let Some(target) = &self.seen.target else { return "refused: the target does not exist".into() };
-        if matches!(self.state.stage, Stage::Waiting) {
+        if matches!(self.state.stage, Stage::Waiting { .. }) {
             self.start_by_command(target);
             return "the rollout was approved".into();
         }
@@ -98,7 +100,9 @@ impl Pass<'_> {
         }
         match &target.readiness {
             Readiness::Ready => {}
-            Readiness::NotYet(why) | Readiness::Stuck(why) => return format!("refused: the canary is not ready: {why}"),
+            Readiness::NotYet(why) | Readiness::Stuck(why) => {
+                return format!("refused: the canary is not ready: {why}");
+            }
             Readiness::ScaledToZero => return "refused: the canary is scaled to zero".into(),
         }
         self.state.paused = false;
@@ -108,10 +112,13 @@ impl Pass<'_> {
         } else {
             self.force_advance(run);
         }
-        match &self.state.stage {
-            Stage::Promoting { .. } => "the primary is being updated".into(),
-            stage if stage.weight() != weight => format!("the canary gets {} % of the traffic", stage.weight()),
-            _ => "the next step began".into(),
+        let now = self.state.stage.weight();
+        if self.state.stage.phase() == Phase::Promoting {
+            "the primary is being updated".into()
+        } else if now != weight {
+            format!("the canary gets {now} % of the traffic")
+        } else {
+            "the next step began".into()
         }
     }
 }

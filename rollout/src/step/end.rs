@@ -13,10 +13,10 @@ impl Pass<'_> {
     pub(super) fn roll_back(&mut self, event: String, severity: Severity, alert: String) -> Desired {
         let run = match &self.state.stage {
             Stage::Progressing(run) | Stage::WaitingPromotion(run) => *run,
+            Stage::Waiting { weight } => Run { weight: *weight, ..Run::default() },
             Stage::New
             | Stage::Initializing
             | Stage::Initialized
-            | Stage::Waiting
             | Stage::Promoting { .. }
             | Stage::Finalising { .. }
             | Stage::Succeeded

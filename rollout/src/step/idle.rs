@@ -6,7 +6,7 @@ use crate::observation::{Ask, TargetSeen};
 use crate::readiness::Readiness;
 use crate::reading::HookAnswer;
 use crate::spec::HookKind;
-use crate::state::{Promoted, Stage};
+use crate::state::{Promoted, Run, Stage};
 
 use super::{Flow, Pass};
 
@@ -15,7 +15,7 @@ impl Pass<'_> {
         if self.changed(target) {
             return self.begin(target);
         }
-        self.pay_hooks()?;
+        self.leave_bad_canary();
         let mut desired = Desired::steady(&self.state);
         if self.seen.primary.is_none() {
             desired.primary = self.restore_primary(target);
@@ -24,12 +24,31 @@ impl Pass<'_> {
             desired.target = self.pay_scale_down(target);
         }
         if let Stage::Failed { weight: 1.., .. } = self.state.stage {
+            if target.scaled_down {
+                desired.target = self.scale_up_again().target;
+            }
+            let primary = self.spec.primary_name();
             self.wait(
                 "PrimaryBroken",
-                "the promotion failed and the canary serves all traffic; commit a revision that works".into(),
+                format!("{primary} broke and the canary serves in its place; commit a revision that works, or retry"),
             );
         }
+        if self.waiting.is_empty() {
+            self.wait_for_traffic(self.state.stage.weight());
+        }
         Ok(desired)
+    }
+
+    /// A canary that did not pass serves only as long as the primary cannot.
+    fn leave_bad_canary(&mut self) {
+        if let Stage::Failed { weight: 1.., failed_checks } = self.state.stage
+            && !self.state.settled()
+            && self.kept_weight(100) == 0
+        {
+            self.enter(Stage::Failed { weight: 0, failed_checks });
+            self.event(false, "Routing all traffic to primary".into());
+            self.owe(Owed::ScaleDown);
+        }
     }
 
     /// True when the target holds a revision that was neither rolled out nor promoted. A revision that differs in
@@ -56,7 +75,8 @@ impl Pass<'_> {
         true
     }
 
-    fn pay_hooks(&mut self) -> Result<(), Vec<Ask>> {
+    /// Calls the hooks of a rollout that ended, in the pass after its end was written down.
+    pub(super) fn pay_hooks(&mut self) -> Result<(), Vec<Ask>> {
         if !self.state.owed.contains(&Owed::PostRollout) {
             return Ok(());
         }
@@ -117,10 +137,50 @@ impl Pass<'_> {
     pub(super) fn primary_broken(&self) -> bool {
         match &self.seen.primary {
             Some(primary) => match primary.readiness {
-                Readiness::Stuck(_) => true,
-                Readiness::Ready | Readiness::NotYet(_) | Readiness::ScaledToZero => false,
+                Readiness::Stuck(_) | Readiness::ScaledToZero => true,
+                Readiness::Ready | Readiness::NotYet(_) => false,
             },
             None => true,
         }
+    }
+
+    /// What the canary keeps of its traffic when its analysis starts anew or is called off: nothing, unless the
+    /// primary cannot take it back.
+    pub(super) fn kept_weight(&self, weight: u8) -> u8 {
+        match self.seen.primary.as_ref().map(|primary| &primary.readiness) {
+            Some(Readiness::Ready) => 0,
+            Some(Readiness::NotYet(_) | Readiness::ScaledToZero) if weight < 100 => 0,
+            Some(Readiness::NotYet(_) | Readiness::ScaledToZero | Readiness::Stuck(_)) | None => weight,
+        }
+    }
+
+    /// The target is gone. The primary takes its traffic until it is back.
+    pub(super) fn without_target(&mut self) -> Desired {
+        let (kind, name) = (self.spec.target.kind.as_str(), &self.spec.target.name);
+        self.wait_told("TargetMissing", format!("{kind} {name} does not exist; create it or mend spec.targetRef"));
+        let moved = match self.state.stage {
+            Stage::Progressing(run) | Stage::WaitingPromotion(run) if run != Run::default() => {
+                self.state.checked_at = None;
+                Stage::Progressing(Run::default())
+            }
+            Stage::Promoting { weight: 1.. } => Stage::Promoting { weight: 0 },
+            Stage::Progressing(_) | Stage::WaitingPromotion(_) | Stage::Promoting { .. } => {
+                return Desired { routes: true, ..Desired::untouched(&self.state) };
+            }
+            Stage::New
+            | Stage::Initializing
+            | Stage::Initialized
+            | Stage::Waiting { .. }
+            | Stage::Finalising { .. }
+            | Stage::Succeeded
+            | Stage::Failed { .. }
+            | Stage::Terminating
+            | Stage::Terminated => return Desired::untouched(&self.state),
+        };
+        if self.kept_weight(self.state.stage.weight()) == 0 {
+            self.enter(moved);
+            self.event(true, "Routing all traffic to primary".into());
+        }
+        Desired { routes: true, ..Desired::untouched(&self.state) }
     }
 }

@@ -13,11 +13,7 @@ impl Pass<'_> {
         if self.state.stage != Stage::Initializing {
             self.enter(Stage::Initializing);
         }
-        let desired = Desired {
-            services: true,
-            primary: PrimaryAction::Create,
-            ..Desired::untouched(&self.state)
-        };
+        let desired = Desired { services: true, primary: PrimaryAction::Create, ..Desired::untouched(&self.state) };
         let primary_name = self.spec.primary_name();
         let Some(primary) = &self.seen.primary else {
             self.wait("PrimaryCreating", format!("{primary_name} is being created"));
@@ -75,13 +71,18 @@ impl Pass<'_> {
         Ok(Desired::steady(&self.state))
     }
 
-    /// Says why the routes do not express the intent yet.
+    /// Says why the routes do not express the intent yet; nothing when they do.
     pub(super) fn wait_for_traffic(&mut self, weight: u8) {
         match &self.seen.traffic {
-            Traffic::Split { weight: seen, .. } => self.wait(
-                "TrafficShifting",
-                format!("the routes send {seen} % to the canary, {weight} % is wanted"),
-            ),
+            Traffic::Split { weight: seen, mirrored } if *seen == weight => {
+                if *mirrored != self.state.stage.mirrored() {
+                    let verb = if *mirrored { "ends" } else { "begins" };
+                    self.wait("TrafficShifting", format!("the mirroring of traffic to the canary {verb}"));
+                }
+            }
+            Traffic::Split { weight: seen, .. } => {
+                self.wait("TrafficShifting", format!("the routes send {seen} % to the canary, {weight} % is wanted"))
+            }
             Traffic::Pending(why) => self.wait("RouteNotAccepted", why.clone()),
             Traffic::Missing => self.wait("RouteCreating", "the routes are being created".into()),
             Traffic::Broken(why) => self.wait_told("RouteBroken", why.clone()),

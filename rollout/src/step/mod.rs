@@ -123,19 +123,18 @@ impl Pass<'_> {
             return Ok(Desired::untouched(&self.state));
         }
         let Some(target) = &self.seen.target else {
-            let (kind, name) = (self.spec.target.kind.as_str(), &self.spec.target.name);
-            self.wait("TargetMissing", format!("{kind} {name} does not exist; create it or mend spec.targetRef"));
-            return Ok(Desired::untouched(&self.state));
+            return Ok(self.without_target());
         };
         if let Some(foreign) = self.state.foreign.take() {
             self.adopt(foreign, target);
         }
         self.match_traffic();
+        self.pay_hooks()?;
         self.take_command();
         let flow = match self.state.stage.clone() {
             Stage::New | Stage::Initializing => self.initialize(target),
             Stage::Initialized | Stage::Succeeded | Stage::Failed { .. } => self.idle(target),
-            Stage::Waiting => self.waiting_for_rollout(target),
+            Stage::Waiting { weight } => self.waiting_for_rollout(weight, target),
             Stage::Progressing(run) | Stage::WaitingPromotion(run) => self.analyse(run, target),
             Stage::Promoting { weight } => self.promote(weight, target),
             Stage::Finalising { reverted } => self.finalise(reverted, target),
@@ -155,6 +154,10 @@ impl Pass<'_> {
                 Owed::Alert { .. } => self.effects.push(Effect::Deliver(owed.clone())),
                 Owed::ScaleDown | Owed::PostRollout => {}
             }
+        }
+        // Looks again to take note of the delivery, or to try it once more.
+        if self.state.owed.iter().any(|owed| matches!(owed, Owed::Alert { .. })) {
+            self.wake_at(self.after(self.now, self.spec.interval));
         }
         Step {
             state: self.state,
@@ -179,7 +182,8 @@ impl Pass<'_> {
     fn match_traffic(&mut self) {
         let wanted = Traffic::Split { weight: self.state.stage.weight(), mirrored: self.state.stage.mirrored() };
         if self.seen.traffic == wanted {
-            let since = if self.memory.looked { self.now } else { self.state.since.unwrap_or(self.now) };
+            let known = !self.memory.looked && !matches!(self.state.stage, Stage::New | Stage::Initializing);
+            let since = if known { self.state.since.unwrap_or(self.now) } else { self.now };
             self.memory.matched_since.get_or_insert(since);
         } else {
             self.memory.matched_since = None;
@@ -195,6 +199,8 @@ impl Pass<'_> {
         if stage != self.state.stage {
             self.state.since = Some(self.now);
             self.memory.asked_at = None;
+            self.memory.held = None;
+            self.memory.told.clear();
         }
         self.state.stage = stage;
         self.update_cookies();
@@ -211,10 +217,8 @@ impl Pass<'_> {
                 let revision = self.state.applied.as_ref().map_or("", |applied| applied.id.as_str());
                 let seed = format!("{}/{revision}/{}", self.seen.uid, self.now);
                 self.state.cookies.canary = Some(crate::cookie::make(&affinity.cookie_name, &seed, "canary"));
-                self.state.cookies.primary = affinity
-                    .primary_cookie_name
-                    .as_ref()
-                    .map(|name| crate::cookie::make(name, &seed, "primary"));
+                self.state.cookies.primary =
+                    affinity.primary_cookie_name.as_ref().map(|name| crate::cookie::make(name, &seed, "primary"));
             }
         } else if let Some(cookie) = self.state.cookies.canary.take() {
             self.state.cookies.previous = Some(cookie);
@@ -315,7 +319,10 @@ impl Pass<'_> {
     }
 
     fn after(&self, since: Timestamp, wait: std::time::Duration) -> Timestamp {
-        jiff::SignedDuration::try_from(wait).ok().and_then(|wait| since.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
+        jiff::SignedDuration::try_from(wait)
+            .ok()
+            .and_then(|wait| since.checked_add(wait).ok())
+            .unwrap_or(Timestamp::MAX)
     }
 
     /// When the canary has been without traffic long enough to be scaled down; `None` while it has traffic.

@@ -31,6 +31,9 @@ impl Pass<'_> {
             // The target moved on before the primary was touched: what it holds now was never analysed.
             return Ok(self.changed_under_way(Run { weight, ..Run::default() }, target));
         }
+        if weight > 0 && target.scaled_down {
+            return Ok(self.scale_up_again());
+        }
         let primary_name = self.spec.primary_name();
         match self.seen.primary.as_ref().map(|primary| &primary.readiness) {
             Some(Readiness::Ready) => Ok(self.shift_back(weight)),
@@ -101,7 +104,10 @@ impl Pass<'_> {
         self.event(true, "Routing all traffic to canary".into());
         self.alert(Severity::Error, false, message);
         self.end(false);
-        self.wait("PrimaryBroken", format!("{} is not ready: {why}; commit a revision that works", self.spec.primary_name()));
+        self.wait(
+            "PrimaryBroken",
+            format!("{} is not ready: {why}; commit a revision that works", self.spec.primary_name()),
+        );
         Desired::steady(&self.state)
     }
 
@@ -126,7 +132,10 @@ impl Pass<'_> {
         self.remember_promoted();
         self.enter(Stage::Succeeded);
         if reverted {
-            self.event(false, format!("Analysis of {} ended without promotion, its revision was taken back", self.canary()));
+            self.event(
+                false,
+                format!("Analysis of {} ended without promotion, its revision was taken back", self.canary()),
+            );
             return Ok(Desired::steady(&self.state));
         }
         let skipped = self.spec.skip_analysis;
@@ -135,11 +144,7 @@ impl Pass<'_> {
             self.alert(Severity::Info, false, "Canary analysis was skipped, promotion finished.".into());
         } else {
             self.event(false, format!("Promotion completed! Scaling down {}", self.target_name()));
-            self.alert(
-                Severity::Info,
-                false,
-                "Canary analysis completed successfully, promotion finished.".into(),
-            );
+            self.alert(Severity::Info, false, "Canary analysis completed successfully, promotion finished.".into());
         }
         self.end(true);
         Ok(Desired::steady(&self.state))

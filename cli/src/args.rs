@@ -1,0 +1,138 @@
+//! The command line as users write it.
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Progressive delivery for GitOps: watch and steer canaries, or be the controller that runs them.
+#[derive(Debug, Parser)]
+#[command(name = "serin", version, about, propagate_version = true, disable_help_subcommand = false)]
+pub struct CommandLine {
+    /// Which cluster, and where in it.
+    #[command(flatten)]
+    pub place: Place,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which cluster, and where in it; as kubectl has it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Place {
+    /// Namespace; the context's own when not given
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Path of the kubeconfig; $KUBECONFIG or ~/.kube/config when not given
+    #[arg(long, global = true, value_name = "PATH")]
+    pub kubeconfig: Option<std::path::PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the controller; takes the controller's flags (`serin run -help` lists them)
+    #[command(disable_help_flag = true)]
+    Run {
+        /// Flags of the controller
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<OsString>,
+    },
+    /// Print the custom resource definitions as YAML
+    Crds,
+    /// Show all canaries, or one in full
+    Get {
+        /// Name of a canary; all of the namespace when not given
+        name: Option<String>,
+        /// Every namespace
+        #[arg(short = 'A', long)]
+        all_namespaces: bool,
+        /// Format of the output
+        #[arg(short, long, value_enum, default_value_t = Format::Text)]
+        output: Format,
+    },
+    /// Show one canary and follow it
+    Watch {
+        /// Name of the canary
+        name: String,
+        /// End when the rollout has ended: 0 when it succeeded, 1 when it failed
+        #[arg(long)]
+        exit_on_end: bool,
+    },
+    /// Open the gate the rollout waits at, or go on to the next step now
+    Promote {
+        /// Name of the canary
+        name: String,
+        /// Skip the rest of the analysis
+        #[arg(long)]
+        full: bool,
+    },
+    /// Take the new revision back
+    Abort {
+        /// Name of the canary
+        name: String,
+    },
+    /// Hold the rollout where it is
+    Pause {
+        /// Name of the canary
+        name: String,
+    },
+    /// Let a paused rollout go on
+    Resume {
+        /// Name of the canary
+        name: String,
+    },
+    /// Roll the revision out again that was taken back
+    Retry {
+        /// Name of the canary
+        name: String,
+    },
+}
+
+/// Format of the output of `get`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For people with wide screens
+    Wide,
+    /// For programs
+    Json,
+    /// For programs and people
+    Yaml,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_subcommand() {
+        for line in ["serin -n shop get podinfo -o json", "serin get podinfo --output=json --namespace shop"] {
+            let parsed = CommandLine::try_parse_from(line.split(' ')).expect(line);
+            assert_eq!(parsed.place.namespace.as_deref(), Some("shop"));
+            let Command::Get { name: Some(name), output: Format::Json, all_namespaces: false } = parsed.command else {
+                panic!("{line}: {:?}", parsed.command)
+            };
+            assert_eq!(name, "podinfo");
+        }
+    }
+
+    #[test]
+    fn the_controllers_flags_pass_untouched() {
+        let line = "serin run -log-level=debug -namespace shop -help --version";
+        let Command::Run { flags } = CommandLine::try_parse_from(line.split(' ')).expect(line).command else {
+            panic!("not run")
+        };
+        assert_eq!(flags, ["-log-level=debug", "-namespace", "shop", "-help", "--version"]);
+    }
+}

@@ -1,0 +1,94 @@
+//! The command line of Serin: it watches rollouts and steers them, and the same binary is the controller.
+//!
+//! What is seen is drawn in [`view`], without a client or a clock, and put into words in [`text`].
+
+pub mod args;
+pub mod cluster;
+pub mod command;
+pub mod complaint;
+pub mod get;
+pub mod invocation;
+pub mod paint;
+pub mod probe;
+pub mod text;
+pub mod view;
+pub mod watch;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Command, CommandLine, Place};
+use cluster::Cluster;
+use command::Verb;
+use complaint::Complaint;
+use invocation::Invocation;
+use watch::End;
+
+/// Does what the arguments ask for, the program's name first; the result is what the process ends with.
+pub fn run(argv: Vec<OsString>) -> ExitCode {
+    match Invocation::of(argv) {
+        Invocation::Controller(flags) => run_controller(flags),
+        Invocation::Probe(arguments) => ExitCode::from(probe::run(&arguments)),
+        Invocation::CommandLine(argv) => {
+            let CommandLine { place, command } = CommandLine::parse_from(argv);
+            if let Command::Run { flags } = command { run_controller(flags) } else { command_line(place, command) }
+        }
+    }
+}
+
+/// Runs the controller until it is told to end.
+fn run_controller(_flags: Vec<OsString>) -> ExitCode {
+    eprintln!("serin: this build has no controller");
+    ExitCode::FAILURE
+}
+
+fn command_line(place: Place, command: Command) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(failure) => {
+            eprintln!("serin: starting: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(obey(place, command)) {
+        Ok(code) => code,
+        Err(complaint) => {
+            eprintln!("serin: {complaint}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
+    let connect = || Cluster::connect(&place);
+    let give = async |name: String, verb: Verb| command::give(&connect().await?, &name, verb).await;
+    match command {
+        Command::Run { .. } | Command::Crds => paint::write_out("")?,
+        Command::Get { name: Some(name), all_namespaces: false, output } => {
+            get::one(&connect().await?, &name, output).await?;
+        }
+        Command::Get { name: Some(_), all_namespaces: true, .. } => {
+            return Err(Complaint::Refused(
+                "a name and --all-namespaces do not go together: give -n instead".to_owned(),
+            ));
+        }
+        Command::Get { name: None, all_namespaces, output } => {
+            get::all(&connect().await?, all_namespaces, output).await?;
+        }
+        Command::Watch { name, exit_on_end } => {
+            return Ok(match watch::follow(&connect().await?, &name, exit_on_end).await? {
+                End::Succeeded => ExitCode::SUCCESS,
+                End::Failed => ExitCode::FAILURE,
+            });
+        }
+        Command::Promote { name, full: false } => give(name, Verb::Promote).await?,
+        Command::Promote { name, full: true } => give(name, Verb::PromoteFull).await?,
+        Command::Abort { name } => give(name, Verb::Abort).await?,
+        Command::Pause { name } => give(name, Verb::Pause).await?,
+        Command::Resume { name } => give(name, Verb::Resume).await?,
+        Command::Retry { name } => give(name, Verb::Retry).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
