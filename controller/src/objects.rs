@@ -29,6 +29,20 @@ impl Kind {
 pub mod kinds {
     use super::Kind;
 
+    /// Canary.
+    pub const CANARY: Kind =
+        Kind { group: "flagger.app", version: "v1beta1", kind: "Canary", plural: "canaries" };
+    /// MetricTemplate.
+    pub const METRIC_TEMPLATE: Kind =
+        Kind { group: "flagger.app", version: "v1beta1", kind: "MetricTemplate", plural: "metrictemplates" };
+    /// AlertProvider.
+    pub const ALERT_PROVIDER: Kind =
+        Kind { group: "flagger.app", version: "v1beta1", kind: "AlertProvider", plural: "alertproviders" };
+    /// `coordination.k8s.io/v1` Lease.
+    pub const LEASE: Kind =
+        Kind { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases" };
+    /// Event.
+    pub const EVENT: Kind = Kind { group: "", version: "v1", kind: "Event", plural: "events" };
     /// `apps/v1` Deployment.
     pub const DEPLOYMENT: Kind = Kind { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
     /// `apps/v1` DaemonSet.
