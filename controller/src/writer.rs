@@ -78,6 +78,12 @@ impl Writer {
                 let wanted = pointers.iter().map(|pointer| (pointer.as_str(), body.pointer(pointer)));
                 self.patch(owner, *kind, name, &live, wanted).await
             }
+            Desired::Patch { kind, name, pointer_values } => {
+                // The object is the user's: when it is gone, so is the wish.
+                let Some(live) = live else { return Ok(Written::Unchanged) };
+                let wanted = pointer_values.iter().map(|(pointer, value)| (pointer.as_str(), value.as_ref()));
+                self.patch(owner, *kind, name, &live, wanted).await
+            }
             Desired::Delete { kind, name } => self.delete(owner, *kind, name, live).await,
         }
     }
