@@ -1,13 +1,33 @@
 //! Makes it happen: watches, asks, writes, tells. The deciding is in `rollout`.
 
+pub mod args;
+pub mod cache;
+pub mod configs;
+pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod http;
+pub mod leader;
 #[cfg(test)]
 mod loopback;
+pub mod metrics;
 pub mod notifiers;
 pub mod objects;
+mod ownership;
+mod pointers;
+pub mod problem;
 pub mod providers;
+pub mod queue;
+pub mod rest;
 pub mod routers;
+pub mod server;
 #[cfg(test)]
 mod spec_fixture;
+pub mod telemetry;
+pub mod view;
+mod watch;
 pub mod webhooks;
 pub mod workloads;
+pub mod writer;
+
+pub use watch::Ownership;

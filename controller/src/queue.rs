@@ -1,0 +1,533 @@
+//! Which Canary is looked at when: each key once at a time, back-off on errors, and a bound on what runs at once.
+
+use std::any::Any;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::metrics::{Metrics, PassOutcome};
+
+/// What a key must be.
+pub trait Key: Clone + Eq + Hash + Ord + Display + Send + Sync + 'static {}
+impl<K: Clone + Eq + Hash + Ord + Display + Send + Sync + 'static> Key for K {}
+
+/// How a pass ended well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Look again after this time even if nothing changes; `None`: only when something changes.
+    pub requeue_after: Option<Duration>,
+}
+
+/// Bounds of a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Passes at once.
+    pub passes: usize,
+    /// First delay after an error; doubles with every further one.
+    pub first_backoff: Duration,
+    /// Longest delay after an error.
+    pub longest_backoff: Duration,
+    /// Passes of one key that may follow each other at once; beyond, `sustained` holds. Two controllers that fight over
+    /// an object must not become a storm of requests.
+    pub burst: f64,
+    /// Passes per second of one key in the long run.
+    pub sustained: f64,
+    /// How long running passes may take to end when the queue is stopped.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            passes: 512,
+            first_backoff: Duration::from_millis(200),
+            longest_backoff: Duration::from_secs(60),
+            burst: 30.0,
+            sustained: 1.0,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// A queue of keys. Cheap to clone; all clones are the same queue.
+pub struct Queue<K: Key> {
+    shared: Arc<Shared<K>>,
+}
+
+impl<K: Key> Clone for Queue<K> {
+    fn clone(&self) -> Self {
+        Queue { shared: self.shared.clone() }
+    }
+}
+
+struct Shared<K> {
+    limits: Limits,
+    metrics: Metrics,
+    state: Mutex<State<K>>,
+    changed: Notify,
+}
+
+struct State<K> {
+    slots: HashMap<K, Slot>,
+    due: BTreeSet<(Instant, K)>,
+}
+
+struct Slot {
+    due: Option<Instant>,
+    running: bool,
+    /// Asked for while running: the earliest time.
+    again: Option<Instant>,
+    failures: u32,
+    /// A change during back-off does not wake the key before this.
+    not_before: Option<Instant>,
+    tokens: f64,
+    refilled: Instant,
+}
+
+impl<K: Key> Queue<K> {
+    /// An empty queue.
+    pub fn new(limits: Limits, metrics: Metrics) -> Queue<K> {
+        let state = Mutex::new(State { slots: HashMap::new(), due: BTreeSet::new() });
+        Queue { shared: Arc::new(Shared { limits, metrics, state, changed: Notify::new() }) }
+    }
+
+    /// Looks at the key as soon as possible.
+    pub fn add(&self, key: K) {
+        self.add_after(key, Duration::ZERO);
+    }
+
+    /// Looks at the key after `delay`, or earlier when it was due earlier.
+    pub fn add_after(&self, key: K, delay: Duration) {
+        let now = Instant::now();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let slot = state.slots.entry(key.clone()).or_insert_with(|| Slot::new(now, self.shared.limits.burst));
+        let mut at = now + delay;
+        if let Some(not_before) = slot.not_before {
+            at = at.max(not_before);
+        }
+        if slot.running {
+            slot.again = Some(slot.again.map_or(at, |again| again.min(at)));
+        } else if slot.due.is_none_or(|due| at < due) {
+            state.schedule(&key, at);
+            drop(guard);
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// Forgets the key, its back-off and its due time; a running pass ends as it will.
+    pub fn forget(&self, key: &K) {
+        let mut state = self.lock();
+        if let Some(slot) = state.slots.get_mut(key) {
+            slot.again = None;
+            if !slot.running {
+                if let Some(due) = slot.due {
+                    state.due.remove(&(due, key.clone()));
+                }
+                state.slots.remove(key);
+            }
+        }
+    }
+
+    /// Keys that are due now and wait for a place.
+    pub fn depth(&self) -> usize {
+        let now = Instant::now();
+        self.lock().due.iter().take_while(|(due, _)| *due <= now).count()
+    }
+
+    /// Runs `work` for every due key until `stop` resolves; then waits for running passes, no longer than the drain
+    /// limit. A panic ends its pass alone and counts as an error of that key.
+    pub async fn run<W, F, E>(&self, stop: impl Future<Output = ()>, work: W)
+    where
+        W: Fn(K) -> F,
+        F: Future<Output = Result<Outcome, E>> + Send + 'static,
+        E: Display + Send + 'static,
+    {
+        let mut passes: JoinSet<Result<Outcome, E>> = JoinSet::new();
+        let mut keys: HashMap<Id, K> = HashMap::new();
+        tokio::pin!(stop);
+        loop {
+            while passes.len() < self.shared.limits.passes
+                && let Some(key) = self.take()
+            {
+                let handle = passes.spawn(work(key.clone()));
+                keys.insert(handle.id(), key);
+            }
+            self.shared.metrics.queue(self.depth(), passes.len());
+            let next = if passes.len() < self.shared.limits.passes { self.next_due() } else { None };
+            tokio::select! {
+                () = &mut stop => break,
+                Some(ended) = passes.join_next_with_id(), if !passes.is_empty() => self.ended(&mut keys, ended),
+                () = self.shared.changed.notified() => {}
+                () = sleep_until(next) => {}
+            }
+        }
+        let drain = async {
+            while let Some(ended) = passes.join_next_with_id().await {
+                self.ended(&mut keys, ended);
+            }
+        };
+        if tokio::time::timeout(self.shared.limits.drain, drain).await.is_err() {
+            tracing::warn!(passes = passes.len(), "giving up passes that did not end in time");
+            passes.shutdown().await;
+        }
+    }
+
+    fn ended<E: Display>(&self, keys: &mut HashMap<Id, K>, ended: Result<(Id, Result<Outcome, E>), JoinError>) {
+        let (id, result) = match ended {
+            Ok((id, Ok(outcome))) => (id, Ok(outcome)),
+            Ok((id, Err(error))) => (id, Err((PassOutcome::Error, error.to_string()))),
+            Err(error) => {
+                let id = error.id();
+                let text = match error.try_into_panic() {
+                    Ok(panic) => panic_text(panic.as_ref()),
+                    Err(cancelled) => cancelled.to_string(),
+                };
+                (id, Err((PassOutcome::Panic, format!("the pass panicked: {text}"))))
+            }
+        };
+        let Some(key) = keys.remove(&id) else { return };
+        match result {
+            Ok(outcome) => {
+                self.shared.metrics.pass(PassOutcome::Ok);
+                self.succeeded(&key, outcome.requeue_after);
+            }
+            Err((outcome, text)) => {
+                self.shared.metrics.pass(outcome);
+                let delay = self.failed(&key);
+                match outcome {
+                    PassOutcome::Panic => tracing::error!(canary = %key, retry_in = ?delay, "{text}"),
+                    PassOutcome::Ok | PassOutcome::Error => {
+                        tracing::warn!(canary = %key, retry_in = ?delay, "{text}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next key whose time has come and that may run, marked as running.
+    fn take(&self) -> Option<K> {
+        let now = Instant::now();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        loop {
+            let (due, key) = state.due.first()?.clone();
+            if due > now {
+                return None;
+            }
+            state.due.pop_first();
+            let slot = state.slots.get_mut(&key)?;
+            slot.due = None;
+            if let Err(wait) = slot.spend(now, &self.shared.limits) {
+                state.schedule(&key, now + wait);
+                continue;
+            }
+            slot.running = true;
+            slot.not_before = None;
+            return Some(key);
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.lock().due.first().map(|(due, _)| *due)
+    }
+
+    fn succeeded(&self, key: &K, requeue_after: Option<Duration>) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(slot) = state.slots.get_mut(key) else { return };
+        slot.running = false;
+        slot.failures = 0;
+        let requeue = requeue_after.map(|after| Instant::now() + after);
+        if let Some(at) = [slot.again.take(), requeue].into_iter().flatten().min() {
+            state.schedule(key, at);
+        }
+    }
+
+    fn failed(&self, key: &K) -> Duration {
+        let limits = &self.shared.limits;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(slot) = state.slots.get_mut(key) else { return Duration::ZERO };
+        slot.running = false;
+        slot.again = None;
+        let exponential = limits.first_backoff.saturating_mul(1 << slot.failures.min(16)).min(limits.longest_backoff);
+        slot.failures = slot.failures.saturating_add(1);
+        let delay = exponential.mul_f64(0.75 + rand::random::<f64>() * 0.5).min(limits.longest_backoff);
+        let now = Instant::now();
+        // A change may mend the cause, so it shortens the wait, but the echo of the failed pass's own writes is a
+        // change too.
+        slot.not_before = Some(now + delay.min(Duration::from_secs(1)));
+        state.schedule(key, now + delay);
+        delay
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Key> State<K> {
+    fn schedule(&mut self, key: &K, at: Instant) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if let Some(due) = slot.due.replace(at) {
+            self.due.remove(&(due, key.clone()));
+        }
+        self.due.insert((at, key.clone()));
+    }
+}
+
+impl Slot {
+    fn new(now: Instant, tokens: f64) -> Slot {
+        Slot { due: None, running: false, again: None, failures: 0, not_before: None, tokens, refilled: now }
+    }
+
+    /// Takes a token, or says how long until there is one.
+    fn spend(&mut self, now: Instant, limits: &Limits) -> Result<(), Duration> {
+        let earned = now.duration_since(self.refilled).as_secs_f64() * limits.sustained;
+        self.tokens = (self.tokens + earned).min(limits.burst);
+        self.refilled = now;
+        // A hair less than one, so that a wait computed in floating point is never a hair too short.
+        if self.tokens >= 0.999 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        Err(Duration::from_secs_f64(((1.0 - self.tokens) / limits.sustained).max(0.001)))
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+
+    type Answer = Box<dyn Fn(usize) -> Result<Outcome, String> + Send + Sync>;
+
+    /// Runs a queue whose passes answer by their number, and tells when each began.
+    fn start(limits: Limits, answer: Answer) -> (Queue<String>, mpsc::UnboundedReceiver<(String, Instant)>) {
+        let queue = Queue::new(limits, Metrics::new("test", "istio"));
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let answer = Arc::new(answer);
+        let count = Arc::new(AtomicUsize::new(0));
+        let running = queue.clone();
+        tokio::spawn(async move {
+            running
+                .run(std::future::pending(), move |key: String| {
+                    let _ = sender.send((key, Instant::now()));
+                    let number = count.fetch_add(1, Ordering::SeqCst);
+                    let answer = answer.clone();
+                    async move { answer(number) }
+                })
+                .await;
+        });
+        (queue, receiver)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_again_when_asked_and_sooner_when_something_changes() {
+        let after = Duration::from_secs(30);
+        let (queue, mut passes) =
+            start(Limits::default(), Box::new(move |_| Ok(Outcome { requeue_after: Some(after) })));
+        let begin = Instant::now();
+        queue.add("a".into());
+        queue.add("a".into());
+        assert_eq!(passes.recv().await.unwrap().1 - begin, Duration::ZERO);
+        let second = passes.recv().await.unwrap().1;
+        assert!(second - begin >= after && second - begin < after + Duration::from_millis(50));
+        queue.add("a".into());
+        assert!(passes.recv().await.unwrap().1 - second < Duration::from_millis(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_back_off_and_success_resets() {
+        let answers = |number| if number < 4 { Err("no".to_owned()) } else { Ok(Outcome::default()) };
+        let (queue, mut passes) = start(Limits::default(), Box::new(answers));
+        queue.add("a".into());
+        let mut last = passes.recv().await.unwrap().1;
+        for expected in [200, 400, 800, 1600] {
+            let now = passes.recv().await.unwrap().1;
+            let waited = (now - last).as_millis() as f64;
+            assert!(waited >= f64::from(expected) * 0.74 && waited <= f64::from(expected) * 1.26, "{waited} {expected}");
+            last = now;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn back_off_has_an_end() {
+        let (queue, mut passes) = start(Limits::default(), Box::new(|_| Err("no".to_owned())));
+        queue.add("a".into());
+        let mut last = passes.recv().await.unwrap().1;
+        for _ in 0..20 {
+            let now = passes.recv().await.unwrap().1;
+            assert!(now - last <= Duration::from_millis(60_050));
+            last = now;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_during_back_off_wakes_but_does_not_spin() {
+        let (queue, mut passes) = start(Limits::default(), Box::new(|_| Err("no".to_owned())));
+        queue.add("a".into());
+        let mut last = passes.recv().await.unwrap().1;
+        for _ in 0..10 {
+            last = passes.recv().await.unwrap().1;
+        }
+        queue.add("a".into());
+        let waited = passes.recv().await.unwrap().1 - last;
+        assert!(waited >= Duration::from_millis(900) && waited < Duration::from_millis(1100), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_pass_at_a_time_per_key_and_none_lost() {
+        let queue = Queue::new(Limits::default(), Metrics::new("test", "istio"));
+        let at_once = Arc::new(AtomicUsize::new(0));
+        let done = Arc::new(AtomicUsize::new(0));
+        let (counted, ended, running) = (at_once.clone(), done.clone(), queue.clone());
+        tokio::spawn(async move {
+            running
+                .run(std::future::pending(), move |_: String| {
+                    let (counted, ended) = (counted.clone(), ended.clone());
+                    async move {
+                        assert_eq!(counted.fetch_add(1, Ordering::SeqCst), 0);
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        counted.fetch_sub(1, Ordering::SeqCst);
+                        ended.fetch_add(1, Ordering::SeqCst);
+                        Ok::<_, String>(Outcome::default())
+                    }
+                })
+                .await;
+        });
+        queue.add("a".to_owned());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        queue.add("a".to_owned());
+        queue.add("a".to_owned());
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(done.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bound_holds_and_others_get_their_turn() {
+        let limits = Limits { passes: 2, ..Limits::default() };
+        let queue = Queue::new(limits, Metrics::new("test", "istio"));
+        let at_once = Arc::new(AtomicUsize::new(0));
+        let (counted, running) = (at_once.clone(), queue.clone());
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            running
+                .run(std::future::pending(), move |key: String| {
+                    let (counted, sender) = (counted.clone(), sender.clone());
+                    async move {
+                        assert!(counted.fetch_add(1, Ordering::SeqCst) < 2);
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        counted.fetch_sub(1, Ordering::SeqCst);
+                        let _ = sender.send(key);
+                        Ok::<_, String>(Outcome::default())
+                    }
+                })
+                .await;
+        });
+        for key in 0..6 {
+            queue.add(key.to_string());
+        }
+        let mut seen = BTreeSet::new();
+        for _ in 0..6 {
+            seen.insert(receiver.recv().await.unwrap());
+        }
+        assert_eq!(seen.len(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_an_error_of_that_key_alone() {
+        let (queue, mut passes) = start(
+            Limits::default(),
+            Box::new(|number| if number == 0 { panic!("bad object") } else { Ok(Outcome::default()) }),
+        );
+        queue.add("a".into());
+        assert_eq!(passes.recv().await.unwrap().0, "a");
+        queue.add("b".into());
+        assert_eq!(passes.recv().await.unwrap().0, "b");
+        assert_eq!(passes.recv().await.unwrap().0, "a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_keeps_changing_is_slowed_down() {
+        let limits = Limits { burst: 5.0, sustained: 1.0, ..Limits::default() };
+        let (queue, mut passes) = start(limits, Box::new(|_| Ok(Outcome { requeue_after: Some(Duration::ZERO) })));
+        let begin = Instant::now();
+        queue.add("a".into());
+        for _ in 0..15 {
+            passes.recv().await.unwrap();
+        }
+        assert!(begin.elapsed() >= Duration::from_millis(9_500), "{:?}", begin.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopping_waits_for_running_passes_but_not_for_ever() {
+        for (pass, limit, ends) in [(5, 20, true), (500, 20, false)] {
+            let queue = Queue::new(
+                Limits { drain: Duration::from_secs(limit), ..Limits::default() },
+                Metrics::new("test", "istio"),
+            );
+            let done = Arc::new(AtomicUsize::new(0));
+            let ended = done.clone();
+            let (stop, stopped) = oneshot::channel::<()>();
+            let running = queue.clone();
+            let task = tokio::spawn(async move {
+                let stopped = async {
+                    let _ = stopped.await;
+                };
+                running
+                    .run(stopped, move |_: String| {
+                        let ended = ended.clone();
+                        async move {
+                            tokio::time::sleep(Duration::from_secs(pass)).await;
+                            ended.fetch_add(1, Ordering::SeqCst);
+                            Ok::<_, String>(Outcome::default())
+                        }
+                    })
+                    .await;
+            });
+            queue.add("a".to_owned());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stop.send(()).unwrap();
+            let begin = Instant::now();
+            task.await.unwrap();
+            assert_eq!(done.load(Ordering::SeqCst) == 1, ends);
+            assert!(begin.elapsed() <= Duration::from_secs(limit + 1));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_forgotten_key_does_not_run() {
+        let (queue, mut passes) = start(Limits::default(), Box::new(|_| Ok(Outcome::default())));
+        queue.add_after("a".into(), Duration::from_secs(5));
+        queue.forget(&"a".to_owned());
+        queue.add_after("b".into(), Duration::from_secs(10));
+        assert_eq!(passes.recv().await.unwrap().0, "b");
+    }
+}
