@@ -54,8 +54,7 @@ pub mod kinds {
     /// Secret.
     pub const SECRET: Kind = Kind { group: "", version: "v1", kind: "Secret", plural: "secrets" };
     /// `networking.k8s.io/v1` Ingress.
-    pub const INGRESS: Kind =
-        Kind { group: "networking.k8s.io", version: "v1", kind: "Ingress", plural: "ingresses" };
+    pub const INGRESS: Kind = Kind { group: "networking.k8s.io", version: "v1", kind: "Ingress", plural: "ingresses" };
     /// `autoscaling/v2` HorizontalPodAutoscaler.
     pub const HORIZONTAL_POD_AUTOSCALER: Kind = Kind {
         group: "autoscaling",

@@ -199,7 +199,7 @@ mod tests {
     fn body(desired: &Desired) -> &Value {
         match desired {
             Desired::Replace { body, .. } => body,
-            other => panic!("{other:?}"),
+            Desired::Apply { .. } | Desired::Patch { .. } | Desired::Delete { .. } => panic!("{desired:?}"),
         }
     }
 

@@ -148,13 +148,22 @@ mod tests {
 
     #[test]
     fn selectors_of_spread_and_anti_affinity_name_the_primary() {
-        let expression = |values: Value| json!({"matchExpressions": [{"key": "app", "operator": "In", "values": values}]});
+        let expression =
+            |values: Value| json!({"matchExpressions": [{"key": "app", "operator": "In", "values": values}]});
         for (name, before, after) in [
-            ("match labels", json!({"matchLabels": {"app": "podinfo"}}), json!({"matchLabels": {"app": "podinfo-primary"}})),
+            (
+                "match labels",
+                json!({"matchLabels": {"app": "podinfo"}}),
+                json!({"matchLabels": {"app": "podinfo-primary"}}),
+            ),
             ("another key", json!({"matchLabels": {"tier": "podinfo"}}), json!({"matchLabels": {"tier": "podinfo"}})),
             ("another value", json!({"matchLabels": {"app": "web"}}), json!({"matchLabels": {"app": "web"}})),
             ("expression", expression(json!(["web", "podinfo"])), expression(json!(["web", "podinfo-primary"]))),
-            ("first of two", expression(json!(["podinfo", "podinfo"])), expression(json!(["podinfo-primary", "podinfo"]))),
+            (
+                "first of two",
+                expression(json!(["podinfo", "podinfo"])),
+                expression(json!(["podinfo-primary", "podinfo"])),
+            ),
             (
                 "expression of another key",
                 json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["podinfo"]}]}),
