@@ -132,6 +132,8 @@ async fn in_scene(cluster: &Cluster, test: Test) -> Result<()> {
 
 async fn prepare() -> Result<Cluster> {
     let cluster = Cluster::connect().await?;
+    // A run that was ended in the middle of an adoption test leaves the node closed.
+    crate::fake::only(&cluster.client, false).await.context("opening the cluster's nodes")?;
     std::fs::create_dir_all(crate::scene::artefacts()).context("making the folder for artefacts")?;
     for file in definitions() {
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
@@ -147,7 +149,8 @@ async fn prepare() -> Result<Cluster> {
 
 /// Serin's custom resource definitions: the file or folder that `SERIN_CRDS` names, or else the chart's.
 fn definitions() -> Vec<PathBuf> {
-    let place = std::env::var_os("SERIN_CRDS").map_or_else(|| cluster::folder().join("../charts/serin/crds"), PathBuf::from);
+    let place =
+        std::env::var_os("SERIN_CRDS").map_or_else(|| cluster::folder().join("../charts/serin/crds"), PathBuf::from);
     let yaml = |path: &Path| path.extension().is_some_and(|extension| extension == "yaml");
     if place.is_file() {
         return vec![place];
