@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use controller::routers::ROUTERS;
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -96,6 +97,22 @@ fn rights_follow_the_routers_and_the_features() {
     assert_eq!(verbs(role, "", "configmaps"), Vec::<String>::new());
     let unknown = template(&helm, &json!({"routers": ["istoi"]})).expect_err("an unknown router");
     assert!(unknown.contains("routers"), "{unknown}");
+}
+
+#[test]
+fn rights_cover_what_the_routers_say_they_need() {
+    let Some(helm) = helm() else { return };
+    let objects = template(&helm, &json!({})).expect("the chart renders");
+    let role = of_kind(&objects, "ClusterRole")[0];
+    for name in ROUTERS.iter().flat_map(|router| router.abilities()).map(|ability| ability.name) {
+        let router = controller::routers::by_name(name).expect("it is in the registry");
+        for (kind, written) in router.resources(name) {
+            let given = verbs(role, kind.group, kind.plural);
+            let needed: &[&str] =
+                if written { &["get", "list", "watch", "create", "patch"] } else { &["get", "list", "watch"] };
+            assert!(needed.iter().all(|verb| given.iter().any(|known| known == verb)), "{name}: {kind:?}: {given:?}");
+        }
+    }
 }
 
 #[test]
@@ -201,7 +218,9 @@ fn what_would_go_wrong_later_is_refused_now() {
 
 #[test]
 fn the_definitions_of_the_chart_are_those_of_the_crate() {
-    for file in crds::published_files().expect("definitions").iter().filter(|file| !file.name.starts_with("kustomization")) {
+    for file in
+        crds::published_files().expect("definitions").iter().filter(|file| !file.name.starts_with("kustomization"))
+    {
         same(&root().join("charts/serin/crds").join(&file.name), &file.text);
     }
     let Some(helm) = helm() else { return };
