@@ -28,7 +28,11 @@ pub struct Options {
     pub flags: Vec<String>,
 }
 
-fn binary() -> Result<PathBuf> {
+/// The binary under test.
+///
+/// # Errors
+/// When there is none; the message says how to get it.
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SERIN_BIN") {
         return Ok(path.into());
     }
