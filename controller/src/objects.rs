@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_write_is_met_when_what_it_names_stands_exactly_so() {
-        let live = json!({"spec": {"ports": [{"port": 80}], "replicas": 2}, "metadata": {"labels": {"a/b": "c", "d": "e"}}});
+        let live =
+            json!({"spec": {"ports": [{"port": 80}], "replicas": 2}, "metadata": {"labels": {"a/b": "c", "d": "e"}}});
         let replace = |body: Value, pointer: &str| Desired::Replace {
             kind: kinds::SERVICE,
             body,
