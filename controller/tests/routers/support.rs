@@ -100,6 +100,7 @@ impl Case {
                         };
                     }
                 }
+                Desired::Patch { .. } => panic!("a router owns what it writes"),
                 Desired::Delete { .. } => panic!("no router deletes"),
             }
             let generation = object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
