@@ -165,13 +165,7 @@ impl Writer {
     }
 
     /// The object as it is now: out of the cache, or from the API when it is not watched yet.
-    async fn live(
-        &self,
-        view: &View,
-        owner: &Owner,
-        kind: Kind,
-        name: &str,
-    ) -> Result<Option<Arc<Value>>, ApiProblem> {
+    async fn live(&self, view: &View, owner: &Owner, kind: Kind, name: &str) -> Result<Option<Arc<Value>>, ApiProblem> {
         let seen = view.fresh(kind, name);
         if let Some(problem) = self.cache.problem(kind) {
             let doing = format!("write {} {}/{name}", kind.kind, owner.namespace);
@@ -256,12 +250,21 @@ impl Writer {
             self.remember(wish, Some(live));
             return Ok(Written::Unchanged);
         }
-        if wanted.iter().any(|(pointer, _)| is_positional(pointer)) {
+        let positional = wanted.iter().any(|(pointer, _)| is_positional(pointer));
+        if positional {
             let version = &live["metadata"]["resourceVersion"];
             operations.push(json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": version }));
         }
         let operations = Value::Array(operations);
-        let written = self.rest.patch(kind, &owner.namespace, name, None, PatchType::Json, &operations).await?;
+        let written = match self.rest.patch(kind, &owner.namespace, name, None, PatchType::Json, &operations).await {
+            // The server applies the patch before it compares versions, and a list that changed may not fit any more.
+            Err(problem) if positional && problem.class == Class::Invalid => {
+                let now = self.rest.get(kind, &owner.namespace, name).await?;
+                let moved = now.as_ref().and_then(resource_version) != resource_version(live);
+                return Err(if moved { ApiProblem { class: Class::Conflict, ..problem } } else { problem });
+            }
+            written => written?,
+        };
         self.remember(wish, Some(&written));
         Ok(Written::Changed)
     }
