@@ -64,7 +64,7 @@ fn merge(into: &mut Value, patch: &Value) {
                 }
             }
         }
-        other => *into = other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => *into = patch.clone(),
     }
 }
 

@@ -21,7 +21,9 @@ mod fixtures;
 pub use autoscaler::{AutoscalerMode, autoscaler};
 pub use config_copies::config_copies;
 pub use config_refs::{ConfigKind, ConfigRef, Tracked, checksum, config_refs, track};
-pub use primary::{PrimaryMode, REVISION_ANNOTATION, desired_primary, primary_matches, primary_template, written_revision};
+pub use primary::{
+    PrimaryMode, REVISION_ANNOTATION, desired_primary, primary_matches, primary_template, written_revision,
+};
 pub use readiness::readiness;
 pub use scale::{ScaleTo, replicas_from_zero, scale, scaled_down};
 pub use services::{apex_reverted, apex_sends_to_primary, apex_service, services};
@@ -161,7 +163,9 @@ pub fn selector(target: &Value, settings: &Settings) -> Result<Selector, Workloa
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkloadError {
     /// Target and primary could not be told apart.
-    #[error("{object}: spec.selector.matchLabels has none of {labels}: add one of them, or name one that it has in --selector-labels")]
+    #[error(
+        "{object}: spec.selector.matchLabels has none of {labels}: add one of them, or name one that it has in --selector-labels"
+    )]
     NoSelectorLabel {
         /// Kind and name.
         object: String,
@@ -197,7 +201,9 @@ pub enum WorkloadError {
         mend: &'static str,
     },
     /// The pods to be would not belong to the primary, and its selector cannot be changed.
-    #[error("{object}: spec.selector wants {key}={value}, which the pods of the promoted revision would not have: delete {object} while the target serves, or put the label back")]
+    #[error(
+        "{object}: spec.selector wants {key}={value}, which the pods of the promoted revision would not have: delete {object} while the target serves, or put the label back"
+    )]
     SelectorChanged {
         /// Kind and name.
         object: String,
@@ -207,7 +213,9 @@ pub enum WorkloadError {
         value: String,
     },
     /// The autoscaler of the primary would have no room.
-    #[error("autoscalerRef.primaryScalerReplicas: minReplicas {min} is above maxReplicas {max} of {object}: lower one or raise the other")]
+    #[error(
+        "autoscalerRef.primaryScalerReplicas: minReplicas {min} is above maxReplicas {max} of {object}: lower one or raise the other"
+    )]
     ReplicaRange {
         /// Kind and name of the autoscaler to be made.
         object: String,
@@ -266,7 +274,10 @@ mod tests {
         let mut case = Case::daemon_set();
         case.target["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
         let error = case.plan().unwrap_err();
-        assert_eq!(error.to_string(), "DaemonSet podinfo: spec.updateStrategy.type is OnDelete: set it to RollingUpdate");
+        assert_eq!(
+            error.to_string(),
+            "DaemonSet podinfo: spec.updateStrategy.type is OnDelete: set it to RollingUpdate"
+        );
     }
 
     #[test]
