@@ -2,6 +2,8 @@
 
 pub mod args;
 pub mod cache;
+#[cfg(test)]
+mod cache_tests;
 pub mod configs;
 pub mod events;
 #[cfg(test)]
@@ -29,5 +31,7 @@ mod watch;
 pub mod webhooks;
 pub mod workloads;
 pub mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use watch::Ownership;

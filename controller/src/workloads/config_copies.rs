@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::configs::REMEMBERED_CHECKSUM;
 use crate::objects::{Desired, Lookup, Owner};
 
 use super::config_refs::ConfigKind;
@@ -10,7 +11,9 @@ use super::{Plan, metadata};
 /// A copy named `<name>-primary` of each tracked ConfigMap and Secret, with `data` and `binaryData`. To be written
 /// when the primary is created and when it is promoted, before the primary itself.
 pub fn config_copies(plan: &Plan<'_>, current: &dyn Lookup) -> Vec<Desired> {
-    plan.tracked.objects().map(|(kind, name, source)| config_copy(plan, kind, name, source, current)).collect()
+    // Of a source without its content no copy can be made; an empty one would take the configuration away.
+    let whole = plan.tracked.objects().filter(|(_, _, source)| source.get(REMEMBERED_CHECKSUM).is_none());
+    whole.map(|(kind, name, source)| config_copy(plan, kind, name, source, current)).collect()
 }
 
 fn config_copy(plan: &Plan<'_>, config: ConfigKind, name: &str, source: &Value, current: &dyn Lookup) -> Desired {

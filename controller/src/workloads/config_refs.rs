@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rollout::revision::fingerprint;
 use serde_json::{Map, Value};
 
+use crate::configs::REMEMBERED_CHECKSUM;
 use crate::objects::{Kind, Lookup, kinds};
 
 use super::{Settings, WorkloadError, describe, rename};
@@ -120,6 +121,9 @@ pub fn track(target: &Value, settings: &Settings, current: &dyn Lookup) -> Resul
 ///
 /// `binaryData` does not count, for the same reason.
 pub fn checksum(kind: ConfigKind, object: &Value) -> Option<String> {
+    if let Some(remembered) = object.get(REMEMBERED_CHECKSUM) {
+        return remembered.as_str().map(str::to_owned);
+    }
     let opted_out = object
         .pointer("/metadata/annotations")
         .and_then(|annotations| annotations.get(TRACKING))
