@@ -1,6 +1,8 @@
 //! The shell's infrastructure against a real API server, with the CustomResourceDefinitions of `crds/` installed and
 //! nothing else running. Passes in one line unless SERIN_TEST_KUBECONFIG names one: it makes and deletes a namespace.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
