@@ -1,23 +1,34 @@
 //! Makes it happen: watches, asks, writes, tells. The deciding is in `rollout`.
 
+pub mod announce;
 pub mod args;
 pub mod cache;
 pub mod configs;
+pub mod context;
+pub mod converge;
 pub mod events;
 #[cfg(test)]
 mod fake;
+pub mod gather;
+pub mod http;
 pub mod leader;
+#[cfg(test)]
+mod loopback;
 pub mod metrics;
 pub mod notifiers;
 pub mod objects;
+pub mod observe;
 mod ownership;
 mod pointers;
 pub mod problem;
 pub mod providers;
 pub mod queue;
+pub mod reconcile;
 pub mod rest;
 pub mod routers;
 pub mod server;
+#[cfg(test)]
+mod spec_fixture;
 pub mod telemetry;
 pub mod view;
 mod watch;
