@@ -18,7 +18,7 @@ use crate::SecretReference;
     derive = "Default",
     derive = "PartialEq",
     annotation("helm.sh/resource-policy", "keep"),
-    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type")
+    printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.type"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AlertProviderSpec {

@@ -11,6 +11,8 @@ mod schema;
 mod service;
 mod status;
 
+pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 pub use alert_provider::*;
 pub use canary::*;
 pub use metric_template::*;

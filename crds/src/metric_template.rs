@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
     derive = "Default",
     derive = "PartialEq",
     annotation("helm.sh/resource-policy", "keep"),
-    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.provider.type")
+    printcolumn = r#"{"name":"Provider","type":"string","jsonPath":".spec.provider.type"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MetricTemplateSpec {

@@ -91,6 +91,7 @@ impl<'de> serde::Deserialize<'de> for Item {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use serde_json::json;
 

@@ -149,7 +149,7 @@ pub struct Mirror {
 /// One check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
-    /// Unique in the Canary.
+    /// As written; several may share one.
     pub name: String,
     /// Where its value comes from.
     pub source: MetricSource,
@@ -193,7 +193,7 @@ pub struct Range {
 /// A hook or gate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
-    /// Unique in the Canary.
+    /// As written; several may share one.
     pub name: String,
     /// When it is called.
     pub kind: HookKind,
@@ -251,7 +251,7 @@ impl HookKind {
 /// Who is told of what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// Unique in the Canary.
+    /// As written; several may share one.
     pub name: String,
     /// Namespace of the AlertProvider.
     pub provider_namespace: String,
