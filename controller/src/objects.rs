@@ -96,9 +96,18 @@ pub enum Desired {
         kind: Kind,
         /// The object to create when there is none.
         body: Value,
-        /// JSON pointers into `body` whose values must stand exactly so in the live object. Empty: create only.
-        /// Where `body` has nothing, nothing may stand.
+        /// JSON pointers into `body` whose values must stand exactly so in the live object. Where the body has nothing,
+        /// the live object must have nothing; objects missing on the way are made. Empty: create only.
         pointers: Vec<String>,
+    },
+    /// Set or remove single fields of an object that belongs to the user. Does nothing when the object is missing.
+    Patch {
+        /// What it is.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// JSON pointers with the value that must stand there; `None` removes. Objects missing on the way are made.
+        pointer_values: Vec<(String, Option<Value>)>,
     },
     /// Delete the object when it exists and is controlled by the Canary.
     Delete {
@@ -116,16 +125,38 @@ impl Desired {
             Desired::Apply { body, .. } | Desired::Replace { body, .. } => {
                 body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
             }
-            Desired::Delete { name, .. } => name,
+            Desired::Patch { name, .. } | Desired::Delete { name, .. } => name,
         }
     }
 
     /// Kind of the object meant.
     pub fn kind(&self) -> Kind {
         match self {
-            Desired::Apply { kind, .. } | Desired::Replace { kind, .. } | Desired::Delete { kind, .. } => *kind,
+            Desired::Apply { kind, .. }
+            | Desired::Replace { kind, .. }
+            | Desired::Patch { kind, .. }
+            | Desired::Delete { kind, .. } => *kind,
         }
     }
+
+    /// True when the object as it stands needs no write. Whether an object may be deleted is not looked at.
+    pub fn met_by(&self, live: Option<&Value>) -> bool {
+        match self {
+            Desired::Apply { body, .. } => live.is_some() && covers(live, body),
+            Desired::Replace { body, pointers, .. } => {
+                live.is_some_and(|live| pointers.iter().all(|pointer| live.pointer(pointer) == body.pointer(pointer)))
+            }
+            Desired::Patch { pointer_values, .. } => live.is_none_or(|live| {
+                pointer_values.iter().all(|(pointer, value)| live.pointer(pointer) == value.as_ref())
+            }),
+            Desired::Delete { .. } => live.is_none(),
+        }
+    }
+}
+
+/// JSON pointer to a key of the object at `parent`; keys such as `app.kubernetes.io/name` are escaped.
+pub fn pointer_to(parent: &str, key: &str) -> String {
+    format!("{parent}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 /// True when everything in `wanted` stands in `live`: objects by key, lists by position and equal length, an empty
