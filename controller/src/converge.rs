@@ -107,7 +107,7 @@ async fn render(
         ScaleAction::Down => objects.push(workloads::scale(kind, target, &scene.spec.target.name, ScaleTo::Zero)),
     }
     if wanted.revert {
-        objects.extend(workloads::revert_apex(&plan, view));
+        objects.extend(workloads::revert_apex(&plan, &whole_apex(scene).await?));
         objects.extend(scene.router.finalize(&scene.route(&wanted.intent), view)?);
     }
     Ok(objects)
@@ -124,4 +124,11 @@ async fn config_sources(scene: &Scene<'_>, tracked: &workloads::Tracked) -> Resu
         }
     }
     Ok(objects)
+}
+
+/// The apex Service with its annotations, which the cache does not keep.
+async fn whole_apex(scene: &Scene<'_>) -> Result<Objects, ApiProblem> {
+    let name = &scene.spec.service_name;
+    let found = scene.context.rest.get(kinds::SERVICE, &scene.owner.namespace, name).await?;
+    Ok(found.map(|service| ((kinds::SERVICE, name.clone()), Arc::new(service))).into_iter().collect())
 }

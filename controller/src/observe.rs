@@ -9,7 +9,7 @@ use rollout::{Command, Desired, Observation, PrimarySeen, Spec, State, TargetSee
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::objects::{Kind, Lookup, Owner};
+use crate::objects::{Kind, Lookup, Owner, kinds};
 use crate::problem::ApiProblem;
 use crate::routers::{self, Observed, Route, Router};
 use crate::view::View;
@@ -128,11 +128,10 @@ impl<'a> Scene<'a> {
         });
         let deleting = canary.pointer("/metadata/deletionTimestamp").is_some();
         let apex = plan.as_ref().is_some_and(|plan| {
-            if deleting {
-                !workloads::apex_reverted(plan, self.view)
-            } else {
-                workloads::apex_sends_to_primary(plan, self.view)
-            }
+            // What the Canary owns goes with it and need not be given back.
+            let goes_along = deleting
+                && self.view.get(kinds::SERVICE, &spec.service_name).is_none_or(|service| self.owner.controls(&service));
+            !goes_along && workloads::apex_sends_to_primary(plan, self.view)
         });
         Observation {
             uid: self.owner.uid.clone(),
@@ -194,7 +193,7 @@ fn unknown_router(name: &str) -> ApiProblem {
 
 /// The kinds whose watches must stand before a Canary with this provider can be looked at.
 pub fn needed_kinds(spec: &Spec) -> Vec<Kind> {
-    let mut kinds = vec![workloads::object_kind(spec.target.kind), crate::objects::kinds::SERVICE];
+    let mut kinds = vec![workloads::object_kind(spec.target.kind), kinds::SERVICE];
     if let Some(router) = routers::by_name(&spec.provider) {
         kinds.extend(router.resources(&spec.provider).into_iter().map(|(kind, _)| kind));
     }

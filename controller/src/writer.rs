@@ -78,6 +78,11 @@ impl Writer {
                 let wanted = pointers.iter().map(|pointer| (pointer.as_str(), body.pointer(pointer)));
                 self.patch(owner, *kind, name, &live, wanted).await
             }
+            Desired::Patch { kind, name, pointer_values } => {
+                let Some(live) = live else { return Ok(Written::Unchanged) };
+                let wanted = pointer_values.iter().map(|(pointer, value)| (pointer.as_str(), value.as_ref()));
+                self.patch(owner, *kind, name, &live, wanted).await
+            }
             Desired::Delete { kind, name } => self.delete(owner, *kind, name, live).await,
         }
     }
