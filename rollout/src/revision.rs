@@ -109,10 +109,10 @@ mod tests {
             "spec": {"containers": [{"name": "podinfod", "image": "podinfo:6.0.0"}]},
         }));
         let hash = template_hash(TargetKind::Deployment, &target);
-        assert_eq!(hash, "s1-GOLDEN");
-        assert_eq!(revision(&hash, &BTreeMap::new()), "s1-GOLDEN.e3b0c442");
+        assert_eq!(hash, "s1-adfc17332ab9d749");
+        assert_eq!(revision(&hash, &BTreeMap::new()), "s1-adfc17332ab9d749.e3b0c442");
         let configs = BTreeMap::from([("configmap/settings".to_owned(), "cb3263c0bed139f3".to_owned())]);
-        assert_eq!(revision(&hash, &configs), "s1-GOLDEN.CONFIGS");
+        assert_eq!(revision(&hash, &configs), "s1-adfc17332ab9d749.03d3a37f");
     }
 
     #[test]

@@ -45,8 +45,8 @@ pub(super) fn opt_out_of_flux(annotations: &mut Map<String, Value>) {
 }
 
 /// A pointer to each key of the object at `parent`.
-pub(super) fn pointers<'v>(parent: &str, fields: &'v Map<String, Value>) -> impl Iterator<Item = String> + use<'_, 'v> {
-    fields.keys().map(move |key| pointer_to(parent, key))
+pub(super) fn pointers(parent: &str, fields: &Map<String, Value>) -> Vec<String> {
+    fields.keys().map(|key| pointer_to(parent, key)).collect()
 }
 
 fn filtered(source: Option<&Map<String, Value>>, keep: impl Fn(&str) -> bool) -> Map<String, Value> {
