@@ -24,7 +24,7 @@ pub use config_refs::{ConfigKind, ConfigRef, Found, Tracked, checksum, config_re
 pub use primary::{PrimaryMode, REVISION_ANNOTATION, desired_primary, primary_matches, primary_template, written_revision};
 pub use readiness::readiness;
 pub use scale::{ScaleTo, replicas_from_zero, scale, scaled_down};
-pub use services::{apex_reverted, apex_sends_to_primary, apex_service, services};
+pub use services::{revert_apex, apex_sends_to_primary, apex_service, services};
 
 use rollout::Spec;
 use rollout::spec::TargetKind;
