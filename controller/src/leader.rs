@@ -243,7 +243,7 @@ mod tests {
         second.acquire().await;
         assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
         assert_eq!(lease(&fake)["spec"]["holderIdentity"], "b");
-        assert_eq!(lease(&fake)["spec"]["leaseTransitions"], 2);
+        assert_eq!(lease(&fake)["spec"]["leaseTransitions"], 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,6 +25,7 @@ pub mod providers;
 pub mod queue;
 pub mod reconcile;
 pub mod rest;
+mod run;
 pub mod routers;
 pub mod server;
 #[cfg(test)]
@@ -36,4 +37,5 @@ pub mod webhooks;
 pub mod workloads;
 pub mod writer;
 
+pub use run::run;
 pub use watch::Ownership;

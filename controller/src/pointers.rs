@@ -103,7 +103,8 @@ mod tests {
         let wanted = [("/metadata/annotations/a", Some(&one)), ("/metadata/annotations/b", Some(&two))];
         let mut live = json!({ "metadata": {} });
         let found = operations(&live, wanted);
-        json_patch::patch(&mut live, &serde_json::from_value(Value::Array(found)).unwrap()).unwrap();
+        let patch: json_patch::Patch = serde_json::from_value(Value::Array(found)).unwrap();
+        json_patch::patch(&mut live, &patch).unwrap();
         assert_eq!(live, json!({ "metadata": { "annotations": { "a": "1", "b": "2" } } }));
     }
 
