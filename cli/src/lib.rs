@@ -39,9 +39,14 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
 }
 
 /// Runs the controller until it is told to end.
-fn run_controller(_flags: Vec<OsString>) -> ExitCode {
-    eprintln!("serin: this build has no controller");
-    ExitCode::FAILURE
+fn run_controller(flags: Vec<OsString>) -> ExitCode {
+    match controller::main(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("serin: {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn command_line(place: Place, command: Command) -> ExitCode {

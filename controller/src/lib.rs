@@ -37,5 +37,5 @@ pub mod webhooks;
 pub mod workloads;
 pub mod writer;
 
-pub use run::run;
+pub use run::{main, resources, run};
 pub use watch::Ownership;

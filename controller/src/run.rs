@@ -1,15 +1,17 @@
 //! Starts the controller, keeps it running, and ends it in order.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::Parser;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use url::Url;
 
-use crate::args::ControllerArgs;
+use crate::args::{ControllerArgs, from_go_style};
 use crate::cache::Cache;
 use crate::context::{Context, Parts, Settings};
 use crate::events::Recorder;
@@ -23,13 +25,48 @@ use crate::rest::Rest;
 use crate::server::{Health, bind, serve};
 use crate::{http, routers, telemetry, workloads};
 
+/// Threads of the runtime: passes wait more than they work, and each thread costs memory.
+const WORKERS: usize = 2;
+
+#[derive(Parser)]
+#[command(name = "serin run", about = "Runs the controller", disable_version_flag = true)]
+struct CommandLine {
+    #[command(flatten)]
+    args: ControllerArgs,
+}
+
+/// The controller as a program: parses its flags (without the program's name; Go's style or double dashes) and runs it.
+///
+/// # Errors
+/// As [`run`]. A command line that cannot be understood ends the process with its usage.
+pub fn main(flags: Vec<OsString>) -> anyhow::Result<()> {
+    let flags = flags.into_iter().map(|flag| flag.to_string_lossy().into_owned());
+    let (flags, warnings) = from_go_style(flags);
+    let args = CommandLine::parse_from(std::iter::once("serin run".to_owned()).chain(flags)).args;
+    let args = args.with_environment(|name| std::env::var(name).ok());
+    if args.print_version {
+        // What a program asks for belongs on stdout, and there is no log yet.
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), "{}", env!("CARGO_PKG_VERSION")).context("writing the version")?;
+        return Ok(());
+    }
+    telemetry::start(args.log_level, args.zap_encoding).context("starting the log")?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(run(args))
+}
+
 /// Runs the controller until it is told to end (SIGTERM, SIGINT) or loses its leadership, which is an error.
 ///
 /// # Errors
 /// When the command line, the cluster or the port cannot be used.
 pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
-    let args = args.with_environment(|name| std::env::var(name).ok());
-    telemetry::start(args.log_level, args.zap_encoding).context("starting the log")?;
     http::install_cryptography();
     let settings = settings(&args)?;
     let client = client(&args).await?;

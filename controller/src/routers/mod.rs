@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rollout::desired::Intent;
+pub use rollout::Cookies;
+pub use rollout::desired::Intent;
 use rollout::spec::{RouterAbility, Spec};
 use serde_json::{Value, json};
 

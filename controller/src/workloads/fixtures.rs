@@ -8,7 +8,7 @@ use rollout::Spec;
 use rollout::spec::{Autoscaler, Strategy, Target, TargetKind};
 use serde_json::{Value, json};
 
-use super::{Plan, Settings, WorkloadError};
+use super::{Found, Plan, Settings, WorkloadError, checksum, track, tracked_refs};
 use crate::objects::{Desired, Kind, Owner, kinds};
 
 /// A Canary with all that stands around it.

@@ -25,6 +25,7 @@ fn printed(desired: &[Desired]) -> Vec<Value> {
             Desired::Apply { body, .. } => json!({ "apply": body }),
             Desired::Replace { body, pointers, .. } => json!({ "replace": pointers, "in": body }),
             Desired::Delete { kind, name } => json!({ "delete": format!("{} {name}", kind.kind) }),
+            Desired::Patch { kind, name, .. } => panic!("no router patches {} {name}", kind.kind),
         })
         .collect()
 }

@@ -100,6 +100,7 @@ impl Case {
                     }
                 }
                 Desired::Delete { .. } => panic!("no router deletes"),
+                Desired::Patch { .. } => panic!("no router patches"),
             }
             let generation = object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             object["metadata"]["generation"] = generation.into();
