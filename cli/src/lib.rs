@@ -70,7 +70,8 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
     let connect = || Cluster::connect(&place);
     let give = async |name: String, verb: Verb| command::give(&connect().await?, &name, verb).await;
     match command {
-        Command::Run { .. } | Command::Crds => paint::write_out("")?,
+        Command::Run { .. } => {}
+        Command::Crds => paint::write_out(&definitions()?)?,
         Command::Get { name: Some(name), all_namespaces: false, output } => {
             get::one(&connect().await?, &name, output).await?;
         }
@@ -96,4 +97,23 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
         Command::Retry { name } => give(name, Verb::Retry).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The custom resource definitions, as one stream of YAML documents.
+fn definitions() -> Result<String, Complaint> {
+    let crds = crds::all_crds();
+    let documents: Result<Vec<String>, _> = crds.iter().map(serde_saphyr::to_string).collect();
+    documents.map(|documents| documents.join("---\n")).map_err(|failure| Complaint::Render(failure.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_documents_of_one_stream() {
+        let text = definitions().expect("the definitions render");
+        let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+        assert_eq!(documents, crds::all_crds());
+    }
 }

@@ -3,6 +3,8 @@
 pub mod announce;
 pub mod args;
 pub mod cache;
+#[cfg(test)]
+mod cache_tests;
 pub mod configs;
 pub mod context;
 pub mod converge;
@@ -36,6 +38,8 @@ mod watch;
 pub mod webhooks;
 pub mod workloads;
 pub mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use run::{main, resources, run};
 pub use watch::Ownership;

@@ -30,8 +30,7 @@ pub mod kinds {
     use super::Kind;
 
     /// Canary.
-    pub const CANARY: Kind =
-        Kind { group: "flagger.app", version: "v1beta1", kind: "Canary", plural: "canaries" };
+    pub const CANARY: Kind = Kind { group: "flagger.app", version: "v1beta1", kind: "Canary", plural: "canaries" };
     /// MetricTemplate.
     pub const METRIC_TEMPLATE: Kind =
         Kind { group: "flagger.app", version: "v1beta1", kind: "MetricTemplate", plural: "metrictemplates" };
@@ -39,8 +38,7 @@ pub mod kinds {
     pub const ALERT_PROVIDER: Kind =
         Kind { group: "flagger.app", version: "v1beta1", kind: "AlertProvider", plural: "alertproviders" };
     /// `coordination.k8s.io/v1` Lease.
-    pub const LEASE: Kind =
-        Kind { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases" };
+    pub const LEASE: Kind = Kind { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases" };
     /// Event.
     pub const EVENT: Kind = Kind { group: "", version: "v1", kind: "Event", plural: "events" };
     /// `apps/v1` Deployment.
@@ -54,8 +52,7 @@ pub mod kinds {
     /// Secret.
     pub const SECRET: Kind = Kind { group: "", version: "v1", kind: "Secret", plural: "secrets" };
     /// `networking.k8s.io/v1` Ingress.
-    pub const INGRESS: Kind =
-        Kind { group: "networking.k8s.io", version: "v1", kind: "Ingress", plural: "ingresses" };
+    pub const INGRESS: Kind = Kind { group: "networking.k8s.io", version: "v1", kind: "Ingress", plural: "ingresses" };
     /// `autoscaling/v2` HorizontalPodAutoscaler.
     pub const HORIZONTAL_POD_AUTOSCALER: Kind = Kind {
         group: "autoscaling",
@@ -144,14 +141,18 @@ impl Desired {
         match self {
             Desired::Apply { body, .. } => live.is_some() && covers(live, body),
             Desired::Replace { body, pointers, .. } => {
-                live.is_some_and(|live| pointers.iter().all(|pointer| live.pointer(pointer) == body.pointer(pointer)))
+                live.is_some_and(|live| pointers.iter().all(|at| stands(live.pointer(at), body.pointer(at))))
             }
-            Desired::Patch { pointer_values, .. } => live.is_none_or(|live| {
-                pointer_values.iter().all(|(pointer, value)| live.pointer(pointer) == value.as_ref())
-            }),
+            Desired::Patch { pointer_values, .. } => live
+                .is_none_or(|live| pointer_values.iter().all(|(at, value)| stands(live.pointer(at), value.as_ref()))),
             Desired::Delete { .. } => live.is_none(),
         }
     }
+}
+
+/// The API server leaves out what is empty, so what is wanted empty may as well be absent.
+fn stands(live: Option<&Value>, wanted: Option<&Value>) -> bool {
+    live == wanted || (live.is_none() && wanted.is_some_and(is_empty))
 }
 
 /// JSON pointer to a key of the object at `parent`; keys such as `app.kubernetes.io/name` are escaped.
@@ -212,5 +213,44 @@ impl Owner {
         object.pointer("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|owners| {
             owners.iter().any(|owner| owner["uid"] == self.uid.as_str() && owner["controller"] == true)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_write_is_met_when_what_it_names_stands_exactly_so() {
+        let live =
+            json!({"spec": {"ports": [{"port": 80}], "replicas": 2}, "metadata": {"labels": {"a/b": "c", "d": "e"}}});
+        let replace = |body: Value, pointer: &str| Desired::Replace {
+            kind: kinds::SERVICE,
+            body,
+            pointers: vec![pointer.to_owned()],
+        };
+        let patch = |pointer: &str, value: Option<Value>| Desired::Patch {
+            kind: kinds::DEPLOYMENT,
+            name: "web".into(),
+            pointer_values: vec![(pointer.to_owned(), value)],
+        };
+        for (desired, met) in [
+            (replace(json!({"spec": {"ports": [{"port": 80}]}}), "/spec/ports"), true),
+            (replace(json!({"spec": {"ports": [{}]}}), "/spec/ports"), false),
+            (replace(json!({}), "/spec/ports"), false),
+            (replace(json!({}), "/spec/selector"), true),
+            (replace(json!({"spec": {"selector": {}}}), "/spec/selector"), true),
+            (replace(json!({"metadata": {"labels": {"a/b": "c"}}}), &pointer_to("/metadata/labels", "a/b")), true),
+            (patch("/spec/replicas", Some(json!(2))), true),
+            (patch("/spec/replicas", Some(json!(0))), false),
+            (patch("/spec/replicas", None), false),
+            (patch("/spec/paused", None), true),
+        ] {
+            assert_eq!(desired.met_by(Some(&live)), met, "{desired:?}");
+        }
+        assert!(!replace(json!({}), "/spec").met_by(None), "a missing object is to be made");
+        assert!(patch("/spec/replicas", Some(json!(0))).met_by(None), "a user's object that is gone is not");
     }
 }

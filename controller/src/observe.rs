@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rollout::desired::Intent;
-use rollout::{Command, Desired, Observation, PrimarySeen, Spec, State, TargetSeen, Traffic};
+use rollout::{Command, Desired, Observation, PrimarySeen, Spec, Stage, State, TargetSeen, Traffic};
 use serde_json::Value;
 
 use crate::context::Context;
@@ -101,7 +101,19 @@ impl<'a> Scene<'a> {
         let spec = self.spec;
         let kind = spec.target.kind;
         let plan = self.target.as_ref().and_then(|(target, tracked)| self.plan(target, tracked).ok());
-        let since = state.since;
+        // Only where somebody waits does the time of the last transition start a deadline.
+        let (canary_since, primary_since) = match &state.stage {
+            Stage::Progressing(_) | Stage::WaitingPromotion(_) | Stage::Terminating => (state.since, None),
+            Stage::Promoting { .. } => (None, state.since),
+            Stage::New
+            | Stage::Initializing
+            | Stage::Initialized
+            | Stage::Waiting { .. }
+            | Stage::Finalising { .. }
+            | Stage::Succeeded
+            | Stage::Failed { .. }
+            | Stage::Terminated => (None, None),
+        };
         let target = plan.as_ref().map(|plan| TargetSeen {
             revision: plan.revision(),
             scaled_down: workloads::scaled_down(kind, plan.target),
@@ -110,7 +122,7 @@ impl<'a> Scene<'a> {
                 plan.target,
                 spec.canary_ready_percent,
                 spec.progress_deadline,
-                since,
+                canary_since,
                 now,
             ),
             matches_primary: self.primary.as_ref().is_some_and(|primary| workloads::primary_matches(plan, primary)),
@@ -122,7 +134,7 @@ impl<'a> Scene<'a> {
                 primary,
                 spec.primary_ready_percent,
                 spec.progress_deadline,
-                since,
+                primary_since,
                 now,
             ),
         });

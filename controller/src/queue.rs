@@ -372,7 +372,10 @@ mod tests {
         for expected in [200, 400, 800, 1600] {
             let now = passes.recv().await.unwrap().1;
             let waited = (now - last).as_millis() as f64;
-            assert!(waited >= f64::from(expected) * 0.74 && waited <= f64::from(expected) * 1.26, "{waited} {expected}");
+            assert!(
+                waited >= f64::from(expected) * 0.74 && waited <= f64::from(expected) * 1.26,
+                "{waited} {expected}"
+            );
             last = now;
         }
     }

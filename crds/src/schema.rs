@@ -10,22 +10,22 @@ const KIND: &str = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$";
 
 /// A duration, by its beginning: the rest is checked when the Canary is parsed, with a better message.
 pub(crate) fn optional_duration(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "nullable": true, "pattern": r"^([0-9]+(\.[0-9]*)?(h|m|s|us|µs|ns)|$)" })
+    json_schema!({ "type": "string", "pattern": r"^([0-9]+(\.[0-9]*)?(h|m|s|us|µs|ns)|$)" })
 }
 
 /// A whole number, or none.
 pub(crate) fn optional_integer(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "integer", "nullable": true })
+    json_schema!({ "type": "integer" })
 }
 
 /// A whole number from 1, or none.
 pub(crate) fn optional_positive_integer(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "integer", "minimum": 1, "nullable": true })
+    json_schema!({ "type": "integer", "minimum": 1 })
 }
 
 /// A port, or none.
 pub(crate) fn optional_port(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 65535, "nullable": true })
+    json_schema!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 65535 })
 }
 
 /// Seconds that a cookie lives.
@@ -35,7 +35,7 @@ pub(crate) fn cookie_max_age(_: &mut SchemaGenerator) -> Schema {
 
 /// An object whose fields belong to someone else.
 pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true })
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
 /// Group of a Gateway API parent.
@@ -62,12 +62,12 @@ pub(crate) fn backend_kind(_: &mut SchemaGenerator) -> Schema {
 
 /// A namespace, or none.
 pub(crate) fn namespace(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "nullable": true, "minLength": 1, "maxLength": 63, "pattern": DNS_LABEL })
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 63, "pattern": DNS_LABEL })
 }
 
 /// A listener of a Gateway, or none.
 pub(crate) fn section_name(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "nullable": true, "minLength": 1, "maxLength": 253, "pattern": DNS_SUBDOMAIN })
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 253, "pattern": DNS_SUBDOMAIN })
 }
 
 /// Kinds that can be rolled out.

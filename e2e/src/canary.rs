@@ -38,7 +38,7 @@ impl Observed {
     }
 }
 
-/// Weights of primary and canary in the first rule of an HTTPRoute that names the canary; a backend that is not listed has none.
+/// Weights of primary and canary in the rule of an HTTPRoute that shares users among them; a backend that is not listed has none.
 ///
 /// # Errors
 /// When the route has no rules.
@@ -50,12 +50,9 @@ pub fn route_weights(route: &Value, name: &str) -> Result<(i64, i64)> {
         Some(found["weight"].as_i64().unwrap_or(1))
     };
     let (primary, canary) = (format!("{name}-primary"), format!("{name}-canary"));
-    // With session affinity the first rule belongs to users who have the cookie: the weighted rule names both.
-    let rule = rules
-        .iter()
-        .find(|rule| weight(rule, &primary).is_some() && weight(rule, &canary).is_some())
-        .or_else(|| rules.first())
-        .context("the route has no rules")?;
+    // With session affinity the rules before the weighted one belong to users who have a cookie; they name both, too.
+    let both = |rule: &&Value| weight(rule, &primary).is_some() && weight(rule, &canary).is_some();
+    let rule = rules.iter().rfind(both).or_else(|| rules.first()).context("the route has no rules")?;
     Ok((weight(rule, &primary).unwrap_or(0), weight(rule, &canary).unwrap_or(0)))
 }
 

@@ -33,8 +33,8 @@ impl Kind {
             return Self::Given(path.into());
         }
         let netns = std::env::var("SERIN_E2E_NETNS").unwrap_or_else(|_| "serin-e2e".into());
-        let state = std::env::var_os("SERIN_E2E_STATE")
-            .map_or_else(|| std::env::temp_dir().join(&netns), PathBuf::from);
+        let state =
+            std::env::var_os("SERIN_E2E_STATE").map_or_else(|| std::env::temp_dir().join(&netns), PathBuf::from);
         Self::Local { state, netns }
     }
 }
@@ -79,7 +79,8 @@ pub fn enter() -> Result<bool> {
         return become_inside(&netns, Some(marker));
     }
     let inside = std::fs::read_link("/proc/self/ns/net").context("reading this process's network namespace")?;
-    let wanted = std::fs::read_to_string(state.join("netns.inode")).context("reading the cluster's network namespace")?;
+    let wanted =
+        std::fs::read_to_string(state.join("netns.inode")).context("reading the cluster's network namespace")?;
     if inside.as_os_str() != wanted.trim() {
         return become_inside(&netns, None);
     }

@@ -2,13 +2,17 @@
 
 use anyhow::Result;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use kube::Client;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::objects;
 
 /// The field manager of what the harness makes.
 pub const MANAGER: &str = "e2e";
+
+/// Enough for a thousand pods each.
+pub const NODES: usize = 10;
 
 /// Makes sure that `count` fake nodes are there. With `taint`, only pods that tolerate it are put there.
 ///
@@ -32,11 +36,29 @@ pub async fn nodes(client: &Client, count: usize, taint: bool) -> Result<()> {
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("fake-{number}")},
             "status": {"allocatable": room, "capacity": room},
         });
-        let nodes: kube::Api<kube::api::DynamicObject> = kube::Api::all_with(client.clone(), &objects::resource("v1", "Node"));
-        let params = kube::api::PatchParams::apply(MANAGER).force();
-        nodes.patch_status(&format!("fake-{number}"), &params, &kube::api::Patch::Apply(&status)).await?;
+        let nodes: Api<DynamicObject> = Api::all_with(client.clone(), &objects::resource("v1", "Node"));
+        nodes
+            .patch_status(&format!("fake-{number}"), &PatchParams::apply(MANAGER).force(), &Patch::Apply(&status))
+            .await?;
     }
     Ok(())
+}
+
+/// Puts all new pods on fake nodes, whatever they tolerate; or ends that.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn only(client: &Client, only: bool) -> Result<()> {
+    let real = ListParams::default().labels("!e2e.serin.dev/fake");
+    let list: Api<DynamicObject> = Api::all_with(client.clone(), &objects::resource("v1", "Node"));
+    for node in list.list(&real).await?.items {
+        let change = json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.metadata.name},
+            "spec": {"unschedulable": only},
+        });
+        objects::merge(client, "", &change).await?;
+    }
+    nodes(client, NODES, !only).await
 }
 
 /// A Deployment whose pods run on fake nodes, with one ConfigMap that it reads.

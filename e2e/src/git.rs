@@ -40,7 +40,8 @@ impl GitRepository {
     /// When `git` or the API server refuses.
     pub async fn commit(&self, message: &str, objects: &[Value]) -> Result<String> {
         for object in objects {
-            let name = format!("{}-{}.yaml", object["kind"], object["metadata"]["name"]).replace('"', "").to_lowercase();
+            let name =
+                format!("{}-{}.yaml", object["kind"], object["metadata"]["name"]).replace('"', "").to_lowercase();
             let text = serde_saphyr::to_string(object).with_context(|| format!("writing {name} as YAML"))?;
             std::fs::write(self.work.join(&name), text).with_context(|| format!("writing {name}"))?;
         }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod canary;
 pub mod cluster;
 pub mod fake;
+pub mod fleet;
 pub mod gate;
 pub mod git;
 pub mod objects;

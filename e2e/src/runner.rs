@@ -1,11 +1,11 @@
 //! Runs the tests: several at a time where they allow it, each with a deadline, each leaving artefacts when it fails.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use futures::future::BoxFuture;
 use kube::api::DynamicObject;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -132,28 +132,38 @@ async fn in_scene(cluster: &Cluster, test: Test) -> Result<()> {
 
 async fn prepare() -> Result<Cluster> {
     let cluster = Cluster::connect().await?;
+    // A run that was ended in the middle of an adoption test leaves the node closed.
+    crate::fake::only(&cluster.client, false).await.context("opening the cluster's nodes")?;
     std::fs::create_dir_all(crate::scene::artefacts()).context("making the folder for artefacts")?;
-    for file in definitions() {
-        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(&text).with_context(|| format!("parsing {}", file.display()))?;
-        for definition in documents.iter().filter(|document| !document.is_null()) {
-            objects::apply(&cluster.client, "", crate::fake::MANAGER, definition).await?;
-            established(&cluster, definition).await?;
+    for definition in
+        serde_saphyr::from_multiple::<Value>(&definitions()?).context("parsing the definitions of Serin's kinds")?
+    {
+        if !definition.is_null() {
+            objects::apply(&cluster.client, "", crate::fake::MANAGER, &definition).await?;
+            established(&cluster, &definition).await?;
         }
     }
     Ok(cluster)
 }
 
-/// Serin's custom resource definitions: the file or folder that `SERIN_CRDS` names, or else the chart's.
-fn definitions() -> Vec<PathBuf> {
-    let place = std::env::var_os("SERIN_CRDS").map_or_else(|| cluster::folder().join("../charts/serin/crds"), PathBuf::from);
-    let yaml = |path: &Path| path.extension().is_some_and(|extension| extension == "yaml");
-    if place.is_file() {
-        return vec![place];
+/// Serin's custom resource definitions: the file that `SERIN_CRDS` names, or else what the binary under test prints. Without a
+/// binary there are none, and the tests of the harness alone can run.
+fn definitions() -> Result<String> {
+    if let Some(file) = std::env::var_os("SERIN_CRDS").map(PathBuf::from) {
+        return std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()));
     }
-    let entries = std::fs::read_dir(&place).into_iter().flatten();
-    entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|path| yaml(path)).collect()
+    let Ok(binary) = crate::serin::binary() else { return Ok(String::new()) };
+    let output =
+        Command::new(&binary).arg("crds").output().with_context(|| format!("running {} crds", binary.display()))?;
+    if !output.status.success() {
+        bail!(
+            "{} crds ended with {}: {}",
+            binary.display(),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    String::from_utf8(output.stdout).context("the definitions of Serin's kinds are not UTF-8")
 }
 
 async fn established(cluster: &Cluster, definition: &Value) -> Result<()> {

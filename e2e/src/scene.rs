@@ -29,6 +29,7 @@ pub struct Scene {
     /// Where logs, objects and transcripts go.
     pub folder: PathBuf,
     traffic: Mutex<Vec<Arc<Traffic>>>,
+    namespaces: Mutex<Vec<String>>,
 }
 
 /// The folder for the artefacts of all tests.
@@ -56,6 +57,7 @@ impl Scene {
             namespace,
             folder,
             traffic: Mutex::default(),
+            namespaces: Mutex::default(),
         };
         scene.make_namespace(&scene.namespace).await?;
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "serin"}});
@@ -70,7 +72,7 @@ impl Scene {
         Ok(scene)
     }
 
-    /// Makes a namespace, after whatever an earlier run left in it is gone.
+    /// Makes a namespace of the test, after whatever an earlier run left in it is gone.
     ///
     /// # Errors
     /// When the API server refuses.
@@ -87,6 +89,7 @@ impl Scene {
         .await?;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         objects::apply(&self.cluster.client, "", MANAGER, &namespace).await?;
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
         Ok(())
     }
 
@@ -94,7 +97,7 @@ impl Scene {
     ///
     /// # Errors
     /// When the API server refuses.
-    pub async fn remove_namespace(&self, name: &str) -> Result<()> {
+    async fn remove_namespace(&self, name: &str) -> Result<()> {
         for canary in objects::list(&self.cluster.client, name, "flagger.app/v1beta1", "Canary").await? {
             let change = json!({
                 "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
@@ -103,7 +106,10 @@ impl Scene {
             objects::merge(&self.cluster.client, name, &change).await?;
         }
         let namespaces: Api<Namespace> = Api::all(self.client());
-        namespaces.delete(name, &DeleteParams::background()).await.with_context(|| format!("deleting namespace {name}"))?;
+        namespaces
+            .delete(name, &DeleteParams::background())
+            .await
+            .with_context(|| format!("deleting namespace {name}"))?;
         Ok(())
     }
 
@@ -241,7 +247,10 @@ impl Scene {
         wait_for(&format!("{release} to be promoted"), deadline, || async {
             let seen = self.canary().await?;
             let primary = release_of(&self.deployment(&format!("{NAME}-primary")).await?);
-            ensure!(primary == release && seen.phase == "Succeeded", "the primary has {primary}, the Canary is {seen:?}");
+            ensure!(
+                primary == release && seen.phase == "Succeeded",
+                "the primary has {primary}, the Canary is {seen:?}"
+            );
             Ok(())
         })
         .await
@@ -264,13 +273,18 @@ impl Scene {
 
     /// Keeps all that explains a failure: objects, events, transcripts; logs and the repository are there already.
     pub async fn keep(&self) {
-        for (api_version, kind) in objects::KINDS {
-            let found = match objects::list(&self.cluster.client, &self.namespace, api_version, kind).await {
-                Ok(found) if found.is_empty() => continue,
-                Ok(found) => serde_saphyr::to_string(&found).unwrap_or_else(|error| error.to_string()),
-                Err(error) => format!("# {error:#}\n"),
-            };
-            keep_file(&self.folder.join(format!("{}.yaml", kind.to_lowercase())), &found);
+        let namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for namespace in namespaces {
+            let folder = self.folder.join("objects").join(&namespace);
+            drop(std::fs::create_dir_all(&folder));
+            for (api_version, kind) in objects::KINDS {
+                let found = match objects::list(&self.cluster.client, &namespace, api_version, kind).await {
+                    Ok(found) if found.is_empty() => continue,
+                    Ok(found) => serde_saphyr::to_string(&found).unwrap_or_else(|error| error.to_string()),
+                    Err(error) => format!("# {error:#}\n"),
+                };
+                keep_file(&folder.join(format!("{}.yaml", kind.to_lowercase())), &found);
+            }
         }
         let traffic = self.traffic.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (number, traffic) in traffic.iter().enumerate() {
@@ -278,7 +292,7 @@ impl Scene {
         }
     }
 
-    /// Removes the namespace and, after a test that passed, the artefacts.
+    /// Removes the namespaces and, after a test that passed, the artefacts.
     pub async fn close(&self, passed: bool) {
         for traffic in self.traffic.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             drop(traffic.stop());
@@ -286,10 +300,22 @@ impl Scene {
         if std::env::var_os("SERIN_E2E_KEEP").is_some() {
             return;
         }
-        if let Err(error) = self.remove_namespace(&self.namespace).await {
-            eprintln!("{}: {error:#}", self.namespace);
+        let namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for namespace in namespaces {
+            if let Err(error) = self.remove_namespace(&namespace).await {
+                eprintln!("{namespace}: {error:#}");
+            }
         }
-        drop(objects::delete(&self.cluster.client, "", "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", &self.namespace).await);
+        drop(
+            objects::delete(
+                &self.cluster.client,
+                "",
+                "rbac.authorization.k8s.io/v1",
+                "ClusterRoleBinding",
+                &self.namespace,
+            )
+            .await,
+        );
         if passed {
             drop(std::fs::remove_dir_all(&self.folder));
         }

@@ -28,14 +28,21 @@ pub struct Options {
     pub flags: Vec<String>,
 }
 
-fn binary() -> Result<PathBuf> {
+/// The binary under test.
+///
+/// # Errors
+/// When there is none; the message says how to get it.
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SERIN_BIN") {
         return Ok(path.into());
     }
     let target = target_folder();
     let candidates = [target.join("release/serin"), target.join("debug/serin")];
     candidates.iter().find(|path| path.exists()).cloned().with_context(|| {
-        format!("no serin in {}: build it with `cargo build --release -p cli`, or name it by SERIN_BIN", target.display())
+        format!(
+            "no serin in {}: build it with `cargo build --release -p cli`, or name it by SERIN_BIN",
+            target.display()
+        )
     })
 }
 
@@ -83,7 +90,8 @@ impl Serin {
         .await;
         if let Err(error) = started {
             let ended = serin.child.try_wait().context("looking after serin")?;
-            let state = ended.map_or_else(|| "it is still running".to_owned(), |status| format!("it ended with {status}"));
+            let state =
+                ended.map_or_else(|| "it is still running".to_owned(), |status| format!("it ended with {status}"));
             bail!("{error:#}; {state}; the end of {}:\n{}", serin.log.display(), tail(&serin.log));
         }
         Ok(serin)
@@ -133,7 +141,8 @@ impl Serin {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         let line = status.lines().find_map(|line| line.strip_prefix(field));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).with_context(|| format!("{path} has no {field}"))
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .with_context(|| format!("{path} has no {field}"))
     }
 
     /// Processor time used so far, user and system.

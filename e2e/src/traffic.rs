@@ -261,12 +261,15 @@ async fn exchange(client: &HttpClient, plan: &Plan, user: usize, jar: Option<Jar
             let release = answer.headers.get("x-release").and_then(|v| v.to_str().ok()).unwrap_or("none").to_owned();
             Exchange { at, user, with_cookie, status: answer.status, release, took }
         }
-        Err(error) => Exchange { at, user, with_cookie, status: 0, release: format!("{error:#}").replace(',', ";"), took },
+        Err(error) => {
+            Exchange { at, user, with_cookie, status: 0, release: format!("{error:#}").replace(',', ";"), took }
+        }
     }
 }
 
 fn request(plan: &Plan, cookies: Option<&str>) -> Result<Request<Empty<hyper::body::Bytes>>> {
-    let uri: Uri = format!("http://{}{}", plan.gateway, plan.path).parse().context("the gateway's address is no URL")?;
+    let uri: Uri =
+        format!("http://{}{}", plan.gateway, plan.path).parse().context("the gateway's address is no URL")?;
     let mut request = Request::get(uri).header(HOST, &plan.host);
     for (name, value) in &plan.headers {
         request = request.header(name, value);
@@ -282,7 +285,8 @@ fn keep_cookies(jar: &Jar, answer: &Answer) {
     for cookie in answer.headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
         let mut parts = cookie.split(';').map(str::trim);
         let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else { continue };
-        let expired = parts.any(|part| part.eq_ignore_ascii_case("max-age=0") || part.eq_ignore_ascii_case("max-age=-1"));
+        let expired =
+            parts.any(|part| part.eq_ignore_ascii_case("max-age=0") || part.eq_ignore_ascii_case("max-age=-1"));
         if expired {
             jar.remove(name);
         } else {

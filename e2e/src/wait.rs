@@ -35,7 +35,11 @@ where
     let started = Instant::now();
     while started.elapsed() < duration {
         if let Err(reason) = probe().await {
-            bail!("{what} should hold for {} s; after {} ms: {reason:#}", duration.as_secs(), started.elapsed().as_millis());
+            bail!(
+                "{what} should hold for {} s; after {} ms: {reason:#}",
+                duration.as_secs(),
+                started.elapsed().as_millis()
+            );
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,5 +1,7 @@
 //! The workload of the tests, podinfo, and its Canary, as manifests.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 /// The name of the Deployment, the Service and the Canary in every test's namespace.
@@ -60,6 +62,34 @@ pub fn canary(host: &str, analysis: &Value) -> Value {
             "analysis": analysis,
         },
     })
+}
+
+/// The analysis interval of the tests, in seconds: two, or what `SERIN_E2E_INTERVAL` says for a controller that has a floor.
+#[must_use]
+pub fn interval() -> u64 {
+    std::env::var("SERIN_E2E_INTERVAL").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(2)
+}
+
+/// The time that `count` analysis intervals may take on a busy machine, with pods to start.
+#[must_use]
+pub fn intervals(count: u64) -> Duration {
+    Duration::from_secs(count * interval() + 45)
+}
+
+/// An analysis: the tests' interval, a threshold of three, and `more`.
+#[must_use]
+pub fn analysis(more: &Value) -> Value {
+    let mut analysis = json!({"interval": format!("{}s", interval()), "threshold": 3});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        analysis[key.as_str()] = value.clone();
+    }
+    analysis
+}
+
+/// A webhook of the analysis.
+#[must_use]
+pub fn webhook(kind: &str, url: &str) -> Value {
+    json!({"name": kind, "type": kind, "url": url, "timeout": "2s"})
 }
 
 /// The builtin success rate: at least 99 % over the last five seconds.

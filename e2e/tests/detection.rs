@@ -1,1 +1,134 @@
-fn main() {}
+//! How soon a change is seen: of 300 idle Canaries fifty workloads get a new template; the time runs from the answer to that
+//! write to the moment a watch shows the workload scaled up. A report first, a bound on what it may be second.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use e2e::audit::Audit;
+use e2e::{Scene, Test, fleet, objects, test, wait_for};
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use kube::runtime::{WatchStreamExt, watcher};
+use serde_json::json;
+
+const CANARIES: usize = 300;
+const CHANGED: usize = 50;
+const MEDIAN: Duration = Duration::from_millis(40);
+const P99: Duration = Duration::from_millis(120);
+
+const TESTS: &[Test] = &[test!(detection::change_is_seen_at_once, 15, alone)];
+
+fn main() -> ExitCode {
+    e2e::main("detection", TESTS)
+}
+
+type Moments = Arc<Mutex<BTreeMap<String, Instant>>>;
+
+mod detection {
+    use super::{Arc, Result, Scene};
+
+    pub(super) async fn change_is_seen_at_once(scene: Arc<Scene>) -> Result<()> {
+        super::measure(&scene).await
+    }
+}
+
+/// When each Deployment of the namespace was first seen with replicas, after `started`.
+fn scaled_up(scene: &Scene) -> Moments {
+    let moments = Moments::default();
+    let (api, seen) = (Api::<Deployment>::namespaced(scene.client(), &scene.namespace), Arc::clone(&moments));
+    tokio::spawn(async move {
+        let mut deployments = Box::pin(watcher(api, watcher::Config::default()).applied_objects().default_backoff());
+        while let Some(deployment) = deployments.next().await {
+            let now = Instant::now();
+            let Ok(deployment) = deployment else { continue };
+            let replicas = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+            if let (true, Some(name)) = (replicas > 0, deployment.metadata.name) {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_insert(now);
+            }
+        }
+    });
+    moments
+}
+
+async fn measure(scene: &Scene) -> Result<()> {
+    let mut serin = scene.serin_with(&["-mesh-provider", "kubernetes"]).await?;
+    let began = fleet::create(scene, CANARIES).await?;
+    fleet::initialized(scene, CANARIES, Duration::from_secs(300)).await?;
+    scene.report(&format!("{CANARIES} Canaries were initialized after {:.1} s", began.elapsed().as_secs_f64()));
+    wait_for("all targets to be at zero", Duration::from_secs(60), || async {
+        let all = objects::list(&scene.cluster.client, &scene.namespace, "apps/v1", "Deployment").await?;
+        let up = all.iter().filter(|deployment| !is_primary(deployment) && deployment["spec"]["replicas"] != 0).count();
+        ensure!(up == 0, "{up} are up");
+        Ok(())
+    })
+    .await?;
+    let (idle, idle_from) = (Audit::from_now(&scene.cluster, &scene.controller_user())?, Instant::now());
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    if let Some(idle) = idle {
+        let (requests, seconds) = (idle.requests()?, idle_from.elapsed().as_secs_f64());
+        let total: usize = requests.values().sum();
+        scene.report(&format!(
+            "{CANARIES} idle: {total} requests in {seconds:.0} s {requests:?}, {} KiB resident",
+            serin.resident_kib()?
+        ));
+    }
+
+    let seen = scaled_up(scene);
+    wait_for("the watch to have begun", Duration::from_secs(10), || async {
+        let primaries = seen.lock().unwrap_or_else(PoisonError::into_inner).len();
+        ensure!(primaries >= CANARIES, "it showed {primaries} Deployments with replicas");
+        Ok(())
+    })
+    .await?;
+    let mut changes = Vec::new();
+    for number in (0..CANARIES).step_by(CANARIES / CHANGED) {
+        let name = fleet::name(number);
+        let change = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+            "spec": {"template": {"metadata": {"annotations": {"e2e.serin.dev/change": "1"}}}},
+        });
+        objects::merge(&scene.cluster.client, &scene.namespace, &change).await?;
+        changes.push((name, Instant::now()));
+        // Apart, so that each is seen on its own and the API server's queue is not what is measured.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let latencies = wait_for("all changes to be seen", Duration::from_secs(120), || async {
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latencies: Vec<Duration> = Vec::new();
+        for (name, changed) in &changes {
+            latencies.extend(seen.get(name).map(|up| up.saturating_duration_since(*changed)));
+        }
+        ensure!(latencies.len() == changes.len(), "{} of {} were", latencies.len(), changes.len());
+        latencies.sort();
+        Ok(latencies)
+    })
+    .await?;
+    let (median, p99) = (latencies[latencies.len() / 2], latencies[latencies.len() * 99 / 100]);
+    let (first, last) = (latencies[0], latencies[latencies.len() - 1]);
+    scene.report(&format!(
+        "change to scale-up, {} changes among {CANARIES}: median {} ms, p99 {} ms, from {} to {} ms; {} KiB resident at most",
+        latencies.len(),
+        median.as_millis(),
+        p99.as_millis(),
+        first.as_millis(),
+        last.as_millis(),
+        serin.peak_resident_kib()?
+    ));
+    serin.alive()?;
+    ensure!(
+        median <= MEDIAN,
+        "the median is {} ms, it should be at most {} ms",
+        median.as_millis(),
+        MEDIAN.as_millis()
+    );
+    ensure!(p99 <= P99, "the 99th percentile is {} ms, it should be at most {} ms", p99.as_millis(), P99.as_millis());
+    Ok(())
+}
+
+fn is_primary(deployment: &serde_json::Value) -> bool {
+    deployment["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-primary"))
+}

@@ -119,14 +119,30 @@ mod tests {
     fn what_makes_no_difference_to_pods_does_not_count() {
         let plain = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": []}});
         for (name, same) in [
-            ("creation timestamp", json!({"metadata": {"creationTimestamp": null, "labels": {"app": "a"}}, "spec": {"containers": []}})),
-            ("time", json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"app": "a"}}, "spec": {"containers": []}})),
-            ("empty node selector", json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [], "nodeSelector": {}}})),
-            ("empty annotations", json!({"metadata": {"annotations": {}, "labels": {"app": "a"}}, "spec": {"containers": []}})),
+            (
+                "creation timestamp",
+                json!({"metadata": {"creationTimestamp": null, "labels": {"app": "a"}}, "spec": {"containers": []}}),
+            ),
+            (
+                "time",
+                json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"app": "a"}}, "spec": {"containers": []}}),
+            ),
+            (
+                "empty node selector",
+                json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [], "nodeSelector": {}}}),
+            ),
+            (
+                "empty annotations",
+                json!({"metadata": {"annotations": {}, "labels": {"app": "a"}}, "spec": {"containers": []}}),
+            ),
             ("null", json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [], "volumes": null}})),
         ] {
             for kind in KINDS {
-                assert_eq!(template_hash(kind, &workload(plain.clone())), template_hash(kind, &workload(same.clone())), "{name}");
+                assert_eq!(
+                    template_hash(kind, &workload(plain.clone())),
+                    template_hash(kind, &workload(same.clone())),
+                    "{name}"
+                );
             }
         }
     }
@@ -134,7 +150,10 @@ mod tests {
     #[test]
     fn the_scale_of_a_daemon_set_does_not_count_but_its_node_selector_does() {
         let hash = |selector: Value| {
-            template_hash(TargetKind::DaemonSet, &workload(json!({"spec": {"nodeSelector": selector, "containers": []}})))
+            template_hash(
+                TargetKind::DaemonSet,
+                &workload(json!({"spec": {"nodeSelector": selector, "containers": []}})),
+            )
         };
         assert_eq!(hash(Value::Null), hash(json!({SCALE_TO_ZERO: "true"})));
         assert_eq!(hash(json!({"disk": "ssd"})), hash(json!({SCALE_TO_ZERO: "true", "disk": "ssd"})));
@@ -143,23 +162,35 @@ mod tests {
 
     #[test]
     fn an_empty_volume_is_not_no_volume() {
-        let hash = |volume: Value| template_hash(TargetKind::Deployment, &workload(json!({"spec": {"volumes": [volume]}})));
+        let hash =
+            |volume: Value| template_hash(TargetKind::Deployment, &workload(json!({"spec": {"volumes": [volume]}})));
         assert_ne!(hash(json!({"name": "a", "emptyDir": {}})), hash(json!({"name": "a"})));
     }
 
     #[test]
     fn malformed_workloads_have_a_hash() {
-        for malformed in [json!(null), json!([]), json!({"spec": 1}), workload(json!("x")), workload(json!({"spec": [], "metadata": 1}))] {
+        for malformed in [
+            json!(null),
+            json!([]),
+            json!({"spec": 1}),
+            workload(json!("x")),
+            workload(json!({"spec": [], "metadata": 1})),
+        ] {
             assert!(template_hash(TargetKind::DaemonSet, &malformed).starts_with("s1-"));
         }
     }
 
     fn json_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), "[ -~]{0,6}".prop_map(Value::from)];
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            "[ -~]{0,6}".prop_map(Value::from)
+        ];
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map("[a-f]{1,2}", inner, 0..4).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+                prop::collection::btree_map("[a-f]{1,2}", inner, 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
             ]
         })
     }
@@ -168,8 +199,10 @@ mod tests {
     fn disguised(value: &Value) -> String {
         match value {
             Value::Object(fields) => {
-                let mut parts: Vec<_> =
-                    fields.iter().map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), disguised(value))).collect();
+                let mut parts: Vec<_> = fields
+                    .iter()
+                    .map(|(key, value)| format!("{}: {}", Value::from(key.as_str()), disguised(value)))
+                    .collect();
                 parts.push("\"zz-null\": null".into());
                 parts.reverse();
                 format!("{{{}}}", parts.join(" ,"))

@@ -85,8 +85,9 @@ fn split(route: &Route<'_>, live: &Value) -> Observed {
             to_canary += weight;
         }
     }
-    let copies =
-        array(&rule["filters"]).iter().filter(|filter| filter["requestMirror"]["backendRef"]["name"] == canary.as_str());
+    let copies = array(&rule["filters"])
+        .iter()
+        .filter(|filter| filter["requestMirror"]["backendRef"]["name"] == canary.as_str());
     // The user may mirror to the canary at all times.
     let of_user = route.spec.service.mirror.iter().filter_map(|mirror| mirror.backend_ref.as_ref());
     let mirrored = copies.count() > of_user.filter(|backend| backend.name == canary).count();
@@ -112,10 +113,7 @@ fn rules(route: &Route<'_>, kind: Kind) -> Result<Vec<Value>, RouteError> {
     let weighted = Rule {
         matches: of_service.clone(),
         filters: filters::of_service(route, kind == V1),
-        backends: vec![
-            backend(route, route.primary_name(), 100 - weight),
-            backend(route, route.canary_name(), weight),
-        ],
+        backends: vec![backend(route, route.primary_name(), 100 - weight), backend(route, route.canary_name(), weight)],
     };
     let rules = match &route.spec.strategy {
         Strategy::AbTesting { matches, .. } => {

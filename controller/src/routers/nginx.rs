@@ -206,14 +206,20 @@ fn by_match(matches: &[MatchRequest]) -> Result<BTreeMap<&'static str, String>, 
             let field = format!("{field}.headers[{name:?}]");
             let of_cookie = name.eq_ignore_ascii_case("cookie");
             let found = if of_cookie { cookie(text, &field)? } else { header(name, text) };
-            let differs = |(suffix, value): &(&str, String)| annotations.get(suffix).is_some_and(|other| other != value);
+            let differs =
+                |(suffix, value): &(&str, String)| annotations.get(suffix).is_some_and(|other| other != value);
             if found.iter().any(differs) {
                 let what = if of_cookie { "cookie" } else { "header" };
-                return Err(RouteError::Field { field, why: format!("nginx can match one {what}, and this is another") });
+                return Err(RouteError::Field {
+                    field,
+                    why: format!("nginx can match one {what}, and this is another"),
+                });
             }
             annotations.extend(found);
             // NGINX would not look at the pattern.
-            if annotations.contains_key("canary-by-header-value") && annotations.contains_key("canary-by-header-pattern") {
+            if annotations.contains_key("canary-by-header-value")
+                && annotations.contains_key("canary-by-header-pattern")
+            {
                 let why = "nginx can match one value or one pattern of a header, not both".into();
                 return Err(RouteError::Field { field, why });
             }

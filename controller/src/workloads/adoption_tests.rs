@@ -12,8 +12,13 @@ use super::fixtures::{Case, apply};
 use super::*;
 use crate::objects::{Desired, covers};
 
-const MOMENTS: [(&str, bool); 5] =
-    [("1-initialized", true), ("2-progressing", false), ("3-waiting-promotion", false), ("4-succeeded", true), ("5-failed", false)];
+const MOMENTS: [(&str, bool); 5] = [
+    ("1-initialized", true),
+    ("2-progressing", false),
+    ("3-waiting-promotion", false),
+    ("4-succeeded", true),
+    ("5-failed", false),
+];
 
 /// Every moment of the golden data, with whether the primary runs what the target holds.
 fn moments() -> Vec<(String, Case, bool)> {
@@ -88,7 +93,8 @@ fn config_copies_are_left_as_they_are() {
 fn the_primary_is_left_as_it_is() {
     for (moment, case, _) in moments() {
         let plan = case.plan().unwrap();
-        let desired = desired_primary(&plan, Some(case.primary()), PrimaryMode::Create, &plan.revision().id, 1).unwrap();
+        let desired =
+            desired_primary(&plan, Some(case.primary()), PrimaryMode::Create, &plan.revision().id, 1).unwrap();
         assert!(desired.met_by(Some(case.primary())), "{moment}");
     }
 }
@@ -131,7 +137,8 @@ fn a_promotion_writes_the_new_template_and_nothing_else() {
 fn revisions_are_told_apart_and_only_they() {
     let id = |moment: &str| Case::read(moment).plan().unwrap().revision().id;
     for case in ["gatewayapi", "kubernetes", "traefik"] {
-        let [first, progressing, waiting, succeeded, failed] = MOMENTS.map(|(moment, _)| id(&format!("{case}/{moment}")));
+        let [first, progressing, waiting, succeeded, failed] =
+            MOMENTS.map(|(moment, _)| id(&format!("{case}/{moment}")));
         assert_eq!((&progressing, &waiting), (&succeeded, &succeeded));
         assert!(first != succeeded && first != failed && succeeded != failed);
         assert_eq!(first, id("gatewayapi/1-initialized"), "the namespace is no part of a revision");
@@ -151,7 +158,11 @@ fn readiness_is_as_the_moment_implies() {
         assert_eq!(scaled_down(TargetKind::Deployment, &case.target), !up, "{moment}");
         let replicas = replicas_from_zero(&case.plan().unwrap(), Some(case.primary()), None);
         let to = ScaleTo::FromZero { replicas };
-        assert_eq!(scale(TargetKind::Deployment, &case.target, "podinfo", to).met_by(Some(&case.target)), up, "{moment}");
+        assert_eq!(
+            scale(TargetKind::Deployment, &case.target, "podinfo", to).met_by(Some(&case.target)),
+            up,
+            "{moment}"
+        );
     }
 }
 

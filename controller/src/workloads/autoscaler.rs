@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn an_update_brings_what_is_new_and_takes_what_is_gone() {
         let case = Case::deployment();
-        let live = json!({"metadata": {"labels": {"mine": "1"}}, "spec": {"maxReplicas": 9, "behavior": {"scaleUp": {}}}});
+        let live =
+            json!({"metadata": {"labels": {"mine": "1"}}, "spec": {"maxReplicas": 9, "behavior": {"scaleUp": {}}}});
         let create = rendered(&case, AutoscalerMode::Create);
         assert!(create.met_by(Some(&live)));
         let after = apply(Some(&live), &rendered(&case, AutoscalerMode::Update));

@@ -60,8 +60,11 @@ fn config_copy(plan: &Plan<'_>, config: ConfigKind, name: &str, source: &Value, 
 /// The owners that the copy should have, and whether the Canary is one already. Two targets may share a config, and an
 /// object has one controller: who came first stays it, so that the two do not take it from each other for ever.
 fn owners(owner: &Owner, live: Option<&Value>) -> (Value, bool) {
-    let mut owners =
-        live.and_then(|live| live.pointer("/metadata/ownerReferences")).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut owners = live
+        .and_then(|live| live.pointer("/metadata/ownerReferences"))
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     if owners.iter().any(|other| other.get("uid").and_then(Value::as_str) == Some(&owner.uid)) {
         return (Value::Array(owners), true);
     }
@@ -117,7 +120,8 @@ mod tests {
     fn a_config_shared_by_two_targets_keeps_its_first_controller() {
         let mut case = Case::deployment();
         let other = Owner { name: "other".into(), uid: "u-other".into(), ..case.owner.clone() };
-        let live = json!({"metadata": {"name": "settings-primary", "ownerReferences": [other.reference()]}, "data": {}});
+        let live =
+            json!({"metadata": {"name": "settings-primary", "ownerReferences": [other.reference()]}, "data": {}});
         case.put(kinds::CONFIG_MAP, "settings-primary", live);
         let copies = config_copies(&case.plan().unwrap(), &case.objects);
         let (body, pointers) = copy(&copies, "settings-primary");
@@ -129,7 +133,8 @@ mod tests {
     #[test]
     fn secrets_keep_their_type() {
         let mut case = Case::deployment();
-        let source = json!({"metadata": {"name": "credentials"}, "type": "kubernetes.io/tls", "data": {"tls.key": "eA=="}});
+        let source =
+            json!({"metadata": {"name": "credentials"}, "type": "kubernetes.io/tls", "data": {"tls.key": "eA=="}});
         case.put(kinds::SECRET, "credentials", source);
         let copies = config_copies(&case.plan().unwrap(), &case.objects);
         let (body, pointers) = copy(&copies, "credentials-primary");

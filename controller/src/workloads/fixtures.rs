@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollout::Spec;
-use rollout::spec::{Autoscaler, Strategy, Target, TargetKind};
+use rollout::spec::{Defaults, TargetKind};
 use serde_json::{Value, json};
 
 use super::{Found, Plan, Settings, WorkloadError, checksum, track, tracked_refs};
 use crate::objects::{Desired, Kind, Owner, kinds};
+use crate::routers::ROUTERS;
 
 /// A Canary with all that stands around it.
 pub(super) struct Case {
@@ -48,7 +49,8 @@ impl Case {
         }
         let text = |field: &str| canary["metadata"][field].as_str().expect("metadata").to_owned();
         let target = (*objects[&(kinds::DEPLOYMENT, "podinfo".to_owned())]).clone();
-        let include_label_prefix = if moment.starts_with("nginx") { vec!["app.kubernetes.io".into()] } else { Vec::new() };
+        let include_label_prefix =
+            if moment.starts_with("nginx") { vec!["app.kubernetes.io".into()] } else { Vec::new() };
         Case {
             owner: Owner { namespace: text("namespace"), name: text("name"), uid: text("uid") },
             spec: spec(&canary),
@@ -108,36 +110,15 @@ impl Case {
 }
 
 fn spec(canary: &Value) -> Spec {
-    let spec = &canary["spec"];
-    let name = spec["targetRef"]["name"].as_str().expect("a target").to_owned();
-    Spec {
-        target: Target { kind: TargetKind::Deployment, name: name.clone() },
-        autoscaler: spec["autoscalerRef"]["name"].as_str().map(|name| Autoscaler {
-            name: name.into(),
-            primary_min: None,
-            primary_max: None,
-        }),
-        provider: spec["provider"].as_str().expect("a provider").into(),
-        metrics_server: None,
-        ingress: None,
-        route: None,
-        service: serde_json::from_value(spec["service"].clone()).expect("a service"),
-        service_name: name,
-        strategy: Strategy::BlueGreen { iterations: 1, mirror: None },
-        interval: Duration::from_secs(10),
-        threshold: 3,
-        primary_ready_percent: 100,
-        canary_ready_percent: 100,
-        progress_deadline: Duration::from_secs(60),
-        metrics: Vec::new(),
-        webhooks: Vec::new(),
-        alerts: Vec::new(),
-        affinity: None,
-        skip_analysis: false,
-        revert_on_deletion: false,
-        suspend: false,
-        warnings: Vec::new(),
-    }
+    let routers: Vec<_> = ROUTERS.iter().flat_map(|router| router.abilities()).copied().collect();
+    let defaults = Defaults {
+        provider: "kubernetes",
+        routers: &routers,
+        min_interval: Duration::from_secs(1),
+        no_cross_namespace_refs: false,
+    };
+    let canary = rollout::parse::from_value(canary).expect("a Canary");
+    rollout::parse::parse(&canary, &defaults).expect("a good Canary")
 }
 
 /// The object after a write.

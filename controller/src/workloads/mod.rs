@@ -159,7 +159,9 @@ pub fn selector(target: &Value, settings: &Settings) -> Result<Selector, Workloa
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkloadError {
     /// Target and primary could not be told apart.
-    #[error("{object}: spec.selector.matchLabels has none of {labels}: add one of them, or name one that it has in --selector-labels")]
+    #[error(
+        "{object}: spec.selector.matchLabels has none of {labels}: add one of them, or name one that it has in --selector-labels"
+    )]
     NoSelectorLabel {
         /// Kind and name.
         object: String,
@@ -195,7 +197,9 @@ pub enum WorkloadError {
         mend: &'static str,
     },
     /// The pods to be would not belong to the primary, and its selector cannot be changed.
-    #[error("{object}: spec.selector wants {key}={value}, which the pods of the promoted revision would not have: delete {object} while the target serves, or put the label back")]
+    #[error(
+        "{object}: spec.selector wants {key}={value}, which the pods of the promoted revision would not have: delete {object} while the target serves, or put the label back"
+    )]
     SelectorChanged {
         /// Kind and name.
         object: String,
@@ -205,7 +209,9 @@ pub enum WorkloadError {
         value: String,
     },
     /// The autoscaler of the primary would have no room.
-    #[error("autoscalerRef.primaryScalerReplicas: minReplicas {min} is above maxReplicas {max} of {object}: lower one or raise the other")]
+    #[error(
+        "autoscalerRef.primaryScalerReplicas: minReplicas {min} is above maxReplicas {max} of {object}: lower one or raise the other"
+    )]
     ReplicaRange {
         /// Kind and name of the autoscaler to be made.
         object: String,
@@ -264,7 +270,10 @@ mod tests {
         let mut case = Case::daemon_set();
         case.target["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
         let error = case.plan().unwrap_err();
-        assert_eq!(error.to_string(), "DaemonSet podinfo: spec.updateStrategy.type is OnDelete: set it to RollingUpdate");
+        assert_eq!(
+            error.to_string(),
+            "DaemonSet podinfo: spec.updateStrategy.type is OnDelete: set it to RollingUpdate"
+        );
     }
 
     #[test]

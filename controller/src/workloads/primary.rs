@@ -26,6 +26,18 @@ pub enum PrimaryMode {
 /// The pod template that the primary should run (`spec.template`), without the annotation that changes with the
 /// revision.
 pub fn primary_template(plan: &Plan<'_>) -> Value {
+    // Flagger knows the target's pods in label selectors by the name of the target alone. In a chart the label often has
+    // another value: then its primary keeps away from the canary's pods instead of its own.
+    let selector = &plan.selector;
+    template(plan, &|key, value| names_target(plan, key, value) || (key == selector.key && value == selector.value))
+}
+
+/// How Flagger knows the target's pods in label selectors.
+fn names_target(plan: &Plan<'_>, key: &str, value: &str) -> bool {
+    value == plan.spec.target.name && plan.settings.selector_labels.iter().any(|label| label == key)
+}
+
+fn template(plan: &Plan<'_>, means_target: &dyn Fn(&str, &str) -> bool) -> Value {
     let mut template = plan.target.pointer("/spec/template").cloned().unwrap_or_default();
     let mut labels = metadata::without_flux(metadata::of(&template, "/metadata/labels"));
     labels.insert(plan.selector.key.clone(), plan.selector.primary_value().into());
@@ -46,9 +58,7 @@ pub fn primary_template(plan: &Plan<'_>) -> Value {
             }
         });
         match plan.spec.target.kind {
-            TargetKind::Deployment => {
-                rename::spread_among_primary(pod_spec, &plan.spec.target.name, &plan.settings.selector_labels);
-            }
+            TargetKind::Deployment => rename::spread_among_primary(pod_spec, means_target),
             TargetKind::DaemonSet => {
                 if let Some(Value::Object(node_selector)) = pod_spec.get_mut("nodeSelector") {
                     node_selector.remove(SCALE_TO_ZERO);
@@ -70,7 +80,9 @@ pub fn primary_matches(plan: &Plan<'_>, primary: &Value) -> bool {
     if let Some(Value::Object(annotations)) = live.pointer_mut("/metadata/annotations") {
         annotations.remove(FLAGGER_ID);
     }
-    normal_template(kind, &live) == normal_template(kind, &primary_template(plan))
+    let live = normal_template(kind, &live);
+    live == normal_template(kind, &primary_template(plan))
+        || live == normal_template(kind, &template(plan, &|key, value| names_target(plan, key, value)))
 }
 
 /// The revision written on the primary; `None` when another controller made it.
@@ -199,7 +211,7 @@ mod tests {
     fn body(desired: &Desired) -> &Value {
         match desired {
             Desired::Replace { body, .. } => body,
-            other => panic!("{other:?}"),
+            Desired::Apply { .. } | Desired::Patch { .. } | Desired::Delete { .. } => panic!("{desired:?}"),
         }
     }
 
@@ -307,6 +319,31 @@ mod tests {
         case.target["spec"]["template"]["spec"]["fromTheFuture"] = json!({"level": 11});
         let template = primary_template(&case.plan().unwrap());
         assert_eq!(template["spec"]["fromTheFuture"], json!({"level": 11}));
+    }
+
+    #[test]
+    fn the_primary_spreads_among_its_own_pods_whatever_its_label_says() {
+        let mut case = Case::deployment();
+        let labels = json!({"app.kubernetes.io/name": "shop", "app.kubernetes.io/instance": "blue"});
+        case.target["spec"]["selector"] = json!({"matchLabels": labels});
+        case.target["spec"]["template"]["metadata"]["labels"] = labels.clone();
+        let spread = |labels: &Value| json!([{"topologyKey": "zone", "labelSelector": {"matchLabels": labels}}]);
+        case.target["spec"]["template"]["spec"]["topologySpreadConstraints"] = spread(&labels);
+        case.target["spec"]["template"]["spec"].as_object_mut().unwrap().remove("affinity");
+        let plan = case.plan().unwrap();
+        let ours = primary_template(&plan);
+        assert_eq!(
+            ours.pointer("/metadata/labels"),
+            ours.pointer("/spec/topologySpreadConstraints/0/labelSelector/matchLabels")
+        );
+        // A primary that Flagger made does not, and is left alone all the same.
+        let mut flagger = ours.clone();
+        flagger["spec"]["topologySpreadConstraints"] = spread(&labels);
+        for primary in [ours, flagger.clone()] {
+            assert!(primary_matches(&plan, &json!({"spec": {"template": primary}})));
+        }
+        flagger["spec"]["topologySpreadConstraints"] = json!([]);
+        assert!(!primary_matches(&plan, &json!({"spec": {"template": flagger}})));
     }
 
     #[test]

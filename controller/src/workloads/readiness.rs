@@ -182,9 +182,7 @@ mod tests {
 
     #[test]
     fn a_deployment_is_stuck_past_its_deadline() {
-        let unavailable = |time: &str| {
-            json!({"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "lastUpdateTime": at(time)})
-        };
+        let unavailable = |time: &str| json!({"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "lastUpdateTime": at(time)});
         let progressing = |time: &str| json!({"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated", "lastUpdateTime": at(time)});
         let exceeded = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"});
         let available = json!({"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable", "lastUpdateTime": at("00:00")});

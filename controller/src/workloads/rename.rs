@@ -28,39 +28,39 @@ pub(super) fn each_config(pod_spec: &mut Value, visit: &mut dyn FnMut(ConfigKind
     }
 }
 
-/// Makes the pods of the primary spread over nodes and zones among themselves: where a topology spread constraint or
-/// pod anti-affinity names the target under one of `labels`, it names the primary.
-pub(super) fn spread_among_primary(pod_spec: &mut Value, target: &str, labels: &[String]) {
+/// Makes the pods of the primary spread over nodes and zones among themselves: where the label selector of a topology
+/// spread constraint or of pod anti-affinity means the target, by key and value of a label, it means the primary.
+pub(super) fn spread_among_primary(pod_spec: &mut Value, means_target: &dyn Fn(&str, &str) -> bool) {
     for constraint in items(pod_spec.get_mut("topologySpreadConstraints")) {
-        label_selector(constraint.get_mut("labelSelector"), target, labels);
+        label_selector(constraint.get_mut("labelSelector"), means_target);
     }
     let Some(anti_affinity) = pod_spec.pointer_mut("/affinity/podAntiAffinity") else { return };
     for preferred in items(anti_affinity.get_mut("preferredDuringSchedulingIgnoredDuringExecution")) {
-        label_selector(preferred.pointer_mut("/podAffinityTerm/labelSelector"), target, labels);
+        label_selector(preferred.pointer_mut("/podAffinityTerm/labelSelector"), means_target);
     }
     for required in items(anti_affinity.get_mut("requiredDuringSchedulingIgnoredDuringExecution")) {
-        label_selector(required.get_mut("labelSelector"), target, labels);
+        label_selector(required.get_mut("labelSelector"), means_target);
     }
 }
 
-fn label_selector(selector: Option<&mut Value>, target: &str, labels: &[String]) {
+fn label_selector(selector: Option<&mut Value>, means_target: &dyn Fn(&str, &str) -> bool) {
     let Some(selector) = selector else { return };
-    let rename = |value: &mut Value| {
-        let named = value.as_str() == Some(target);
-        if named {
-            *value = format!("{target}-primary").into();
+    let rename = |key: &str, value: &mut Value| {
+        let named = value.as_str().filter(|value| means_target(key, value)).map(|value| format!("{value}-primary"));
+        let renamed = named.is_some();
+        if let Some(named) = named {
+            *value = named.into();
         }
-        named
+        renamed
     };
     for expression in items(selector.get_mut("matchExpressions")) {
-        let ours = expression.get("key").and_then(Value::as_str).is_some_and(|key| labels.iter().any(|own| own == key));
-        if ours {
-            items(expression.get_mut("values")).any(rename);
-        }
+        let Some(key) = expression.get("key").and_then(Value::as_str).map(str::to_owned) else { continue };
+        // Only the first, as Flagger does: a selector that names the target twice is left to its author.
+        items(expression.get_mut("values")).any(|value| rename(&key, value));
     }
     if let Some(Value::Object(match_labels)) = selector.get_mut("matchLabels") {
-        for (_, value) in match_labels.iter_mut().filter(|(key, _)| labels.contains(key)) {
-            rename(value);
+        for (key, value) in match_labels.iter_mut() {
+            rename(key, value);
         }
     }
 }
@@ -142,19 +142,28 @@ mod tests {
     }
 
     fn spread(mut pod_spec: Value) -> Value {
-        spread_among_primary(&mut pod_spec, "podinfo", &["app".into(), "name".into()]);
+        spread_among_primary(&mut pod_spec, &|key, value| key == "app" && value == "podinfo");
         pod_spec
     }
 
     #[test]
     fn selectors_of_spread_and_anti_affinity_name_the_primary() {
-        let expression = |values: Value| json!({"matchExpressions": [{"key": "app", "operator": "In", "values": values}]});
+        let expression =
+            |values: Value| json!({"matchExpressions": [{"key": "app", "operator": "In", "values": values}]});
         for (name, before, after) in [
-            ("match labels", json!({"matchLabels": {"app": "podinfo"}}), json!({"matchLabels": {"app": "podinfo-primary"}})),
+            (
+                "match labels",
+                json!({"matchLabels": {"app": "podinfo"}}),
+                json!({"matchLabels": {"app": "podinfo-primary"}}),
+            ),
             ("another key", json!({"matchLabels": {"tier": "podinfo"}}), json!({"matchLabels": {"tier": "podinfo"}})),
             ("another value", json!({"matchLabels": {"app": "web"}}), json!({"matchLabels": {"app": "web"}})),
             ("expression", expression(json!(["web", "podinfo"])), expression(json!(["web", "podinfo-primary"]))),
-            ("first of two", expression(json!(["podinfo", "podinfo"])), expression(json!(["podinfo-primary", "podinfo"]))),
+            (
+                "first of two",
+                expression(json!(["podinfo", "podinfo"])),
+                expression(json!(["podinfo-primary", "podinfo"])),
+            ),
             (
                 "expression of another key",
                 json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["podinfo"]}]}),

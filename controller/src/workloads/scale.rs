@@ -42,9 +42,8 @@ pub fn scale(kind: TargetKind, target: &Value, name: &str, to: ScaleTo) -> Desir
 pub fn scaled_down(kind: TargetKind, object: &Value) -> bool {
     match kind {
         TargetKind::Deployment => object.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0),
-        TargetKind::DaemonSet => {
-            metadata::of(object, "/spec/template/spec/nodeSelector").is_some_and(|keys| keys.contains_key(SCALE_TO_ZERO))
-        }
+        TargetKind::DaemonSet => metadata::of(object, "/spec/template/spec/nodeSelector")
+            .is_some_and(|keys| keys.contains_key(SCALE_TO_ZERO)),
     }
 }
 

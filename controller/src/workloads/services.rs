@@ -58,13 +58,7 @@ pub fn revert_apex(plan: &Plan<'_>, current: &dyn Lookup) -> Option<Desired> {
     })
 }
 
-fn one(
-    plan: &Plan<'_>,
-    current: &dyn Lookup,
-    name: &str,
-    pods: &str,
-    custom: Option<&CustomMetadata>,
-) -> Desired {
+fn one(plan: &Plan<'_>, current: &dyn Lookup, name: &str, pods: &str, custom: Option<&CustomMetadata>) -> Desired {
     let service = &plan.spec.service;
     let live = current.get(KIND, name);
     let mut labels = strings(custom.map(|custom| &custom.labels));
@@ -196,7 +190,13 @@ mod tests {
             .unwrap()
             .iter()
             .map(|port| {
-                format!("{} {}/{}>{}", text(&port["name"]), port["port"], text(&port["protocol"]), text(&port["targetPort"]))
+                format!(
+                    "{} {}/{}>{}",
+                    text(&port["name"]),
+                    port["port"],
+                    text(&port["protocol"]),
+                    text(&port["targetPort"])
+                )
             })
             .collect()
     }
@@ -311,12 +311,16 @@ mod tests {
     fn a_service_is_given_back_with_the_selector_it_had() {
         let applied = json!({"spec": {"selector": {"app": "podinfo", "tier": "web"}}}).to_string();
         for (annotations, expected) in [
-            (json!({"kubectl.kubernetes.io/last-applied-configuration": applied}), json!({"app": "podinfo", "tier": "web"})),
+            (
+                json!({"kubectl.kubernetes.io/last-applied-configuration": applied}),
+                json!({"app": "podinfo", "tier": "web"}),
+            ),
             (json!({"kubectl.kubernetes.io/last-applied-configuration": "not json"}), json!({"app": "podinfo"})),
             (json!({}), json!({"app": "podinfo"})),
         ] {
             let mut case = Case::deployment();
-            let live = json!({"metadata": {"annotations": annotations}, "spec": {"selector": {"app": "podinfo-primary"}}});
+            let live =
+                json!({"metadata": {"annotations": annotations}, "spec": {"selector": {"app": "podinfo-primary"}}});
             case.put(KIND, "podinfo", live.clone());
             let desired = revert_apex(&case.plan().unwrap(), &case.objects).unwrap();
             assert_eq!(apply(Some(&live), &desired)["spec"]["selector"], expected);
@@ -329,8 +333,10 @@ mod tests {
     #[test]
     fn metadata_of_others_and_unmanaged_metadata_survive() {
         let mut case = Case::deployment();
-        case.spec.service.unmanaged_metadata =
-            Some(UnmanagedMetadata { labels: vec!["example.com/team".into()], annotations: vec!["example.com/note".into()] });
+        case.spec.service.unmanaged_metadata = Some(UnmanagedMetadata {
+            labels: vec!["example.com/team".into()],
+            annotations: vec!["example.com/note".into()],
+        });
         let mut live = (*case.objects[&(KIND, "podinfo".into())]).clone();
         live["metadata"]["labels"]["example.com/team"] = json!("changed");
         live["metadata"]["annotations"]["example.com/note"] = json!("changed");

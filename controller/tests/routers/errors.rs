@@ -8,6 +8,10 @@ use crate::support::Case;
 fn message(spec: Value, live: &[Value]) -> String {
     let mut case = Case::new(&spec, Intent { canary_weight: 10, ..Intent::default() });
     case.see(live);
+    refusal(&case)
+}
+
+fn refusal(case: &Case) -> String {
     match case.router().render(&case.route(), &case.current) {
         Ok(desired) => panic!("rendered {desired:#?}"),
         Err(error) => error.to_string(),
@@ -29,22 +33,27 @@ fn gateway(service: Value, analysis: Value) -> Value {
 fn gateway_api_names_the_field() {
     let ab = |matches: Value| gateway(json!({}), json!({"iterations": 1, "match": matches}));
     for (spec, field) in [
-        (gateway(json!({"gatewayRefs": []}), json!({})), "spec.service.gatewayRefs: "),
-        (gateway(json!({"match": [{"uri": {"suffix": ".png"}}]}), json!({})), "spec.service.match[0].uri: "),
         (
-            gateway(json!({"match": [{"uri": {"prefix": "/"}}, {"method": {"regex": "GET|PUT"}}]}), json!({})),
+            gateway(json!({"match": [{"uri": {"suffix": ".png"}}]}), json!({"stepWeight": 10})),
+            "spec.service.match[0].uri: ",
+        ),
+        (
+            gateway(
+                json!({"match": [{"uri": {"prefix": "/"}}, {"method": {"regex": "GET|PUT"}}]}),
+                json!({"stepWeight": 10}),
+            ),
             "spec.service.match[1].method: ",
         ),
         (
-            gateway(json!({"match": [{"headers": {"x-a": {"prefix": "b"}}}]}), json!({})),
+            gateway(json!({"match": [{"headers": {"x-a": {"prefix": "b"}}}]}), json!({"stepWeight": 10})),
             "spec.service.match[0].headers[\"x-a\"]: ",
         ),
-        (gateway(json!({"timeout": "1.5s"}), json!({})), "spec.service.timeout: "),
-        (gateway(json!({"backendTimeout": "soon"}), json!({})), "spec.service.backendTimeout: "),
+        (gateway(json!({"timeout": "1.5s"}), json!({"stepWeight": 10})), "spec.service.timeout: "),
+        (gateway(json!({"backendTimeout": "soon"}), json!({"stepWeight": 10})), "spec.service.backendTimeout: "),
         (
             gateway(
                 json!({"rewrite": {"uri": "/v2", "type": "ReplacePrefixMatch"}, "match": [{"uri": {"exact": "/a"}}]}),
-                json!({}),
+                json!({"stepWeight": 10}),
             ),
             "spec.service.rewrite.type: ",
         ),
@@ -71,16 +80,11 @@ fn nginx_names_the_object_or_the_field() {
                 "backend": {"service": {"name": service, "port": {"number": 80}}}}]}}]},
         })
     };
+    let weighted = || spec(json!({"stepWeight": 10}));
     let ab = |matches: Value| spec(json!({"iterations": 1, "match": matches}));
-    let without_ref = json!({"provider": "nginx", "service": {"port": 80}, "analysis": {}});
     for (spec, live, start) in [
-        (without_ref, None, "spec.ingressRef: "),
-        (spec(json!({})), None, "Ingress web not found: "),
-        (
-            spec(json!({})),
-            Some(ingress("other")),
-            "spec.ingressRef: Ingress web has no backend with the service podinfo",
-        ),
+        (weighted(), None, "Ingress web not found: "),
+        (weighted(), Some(ingress("other")), "spec.ingressRef: Ingress web has no backend with the service podinfo"),
         (
             ab(json!([{"headers": {"x-a": {"exact": "1"}}}, {"headers": {"x-b": {"exact": "1"}}}])),
             Some(ingress("podinfo")),
@@ -106,4 +110,14 @@ fn nginx_names_the_object_or_the_field() {
         let message = message(spec, &live.into_iter().collect::<Vec<_>>());
         assert!(message.starts_with(start), "{message:?} does not start with {start:?}");
     }
+}
+
+/// The parser refuses these before; a router says so all the same.
+#[test]
+fn what_the_parser_refuses_is_no_panic() {
+    let mut case = Case::new(&gateway(json!({}), json!({"stepWeight": 10})), Intent::default());
+    case.spec.service.gateway_refs.clear();
+    assert!(refusal(&case).starts_with("spec.service.gatewayRefs: "));
+    case.spec.provider = "nginx".into();
+    assert!(refusal(&case).starts_with("spec.ingressRef: "));
 }

@@ -24,8 +24,8 @@ fn printed(desired: &[Desired]) -> Vec<Value> {
         .map(|desired| match desired {
             Desired::Apply { body, .. } => json!({ "apply": body }),
             Desired::Replace { body, pointers, .. } => json!({ "replace": pointers, "in": body }),
+            Desired::Patch { name, .. } => panic!("a router owns what it writes, but patches {name}"),
             Desired::Delete { kind, name } => json!({ "delete": format!("{} {name}", kind.kind) }),
-            Desired::Patch { kind, name, .. } => panic!("no router patches {} {name}", kind.kind),
         })
         .collect()
 }

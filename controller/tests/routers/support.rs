@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use controller::objects::{Desired, Kind, Owner};
 use controller::routers::{Cookies, Intent, ROUTERS, Route, Router, by_name};
-use rollout::spec::{Mirror, SessionAffinity, Spec, Strategy, Target, TargetKind};
+use rollout::parse::{from_value, parse};
+use rollout::spec::{Defaults, Spec};
 use serde_json::{Value, json};
 
 pub(crate) type Objects = BTreeMap<(Kind, String), Arc<Value>>;
@@ -99,8 +100,8 @@ impl Case {
                         };
                     }
                 }
+                Desired::Patch { .. } => panic!("a router owns what it writes"),
                 Desired::Delete { .. } => panic!("no router deletes"),
-                Desired::Patch { .. } => panic!("no router patches"),
             }
             let generation = object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             object["metadata"]["generation"] = generation.into();
@@ -143,59 +144,20 @@ pub(crate) fn intent(of: &Value) -> Intent {
     }
 }
 
-/// The spec of a Canary, as far as routers look at it.
 fn parsed(spec: &Value) -> Spec {
-    let analysis = &spec["analysis"];
-    let name = spec["targetRef"]["name"].as_str().unwrap_or("podinfo").to_owned();
-    let service: crds::CanaryService = serde_json::from_value(spec["service"].clone()).expect("a service");
-    let seconds = |text: &Value| text.as_str().and_then(|text| text.strip_suffix('s')?.parse().ok());
-    let mirror = (analysis["mirror"] == true)
-        .then(|| Mirror { percent: analysis["mirrorWeight"].as_u64().unwrap_or(100).try_into().expect("a percent") });
-    let matches: Vec<crds::MatchRequest> =
-        serde_json::from_value(json!(analysis["match"].as_array().cloned().unwrap_or_default())).expect("matches");
-    let strategy = match analysis["iterations"].as_u64() {
-        Some(iterations) if !matches.is_empty() => Strategy::AbTesting { iterations: iterations as u32, matches },
-        Some(iterations) => Strategy::BlueGreen { iterations: iterations as u32, mirror },
-        None => Strategy::Canary { weights: vec![25, 50], promotion_step: None, mirror },
-    };
-    let affinity: Option<crds::SessionAffinity> =
-        serde_json::from_value(analysis["sessionAffinity"].clone()).expect("a session affinity");
-    Spec {
-        target: Target { kind: TargetKind::Deployment, name: name.clone() },
-        autoscaler: None,
-        provider: spec["provider"].as_str().expect("a provider").to_owned(),
-        metrics_server: None,
-        ingress: spec["ingressRef"]["name"].as_str().map(str::to_owned),
-        route: None,
-        service_name: service.name.clone().unwrap_or(name),
-        service,
-        strategy,
-        interval: Duration::from_secs(seconds(&analysis["interval"]).unwrap_or(60)),
-        threshold: 3,
-        primary_ready_percent: 100,
-        canary_ready_percent: 100,
-        progress_deadline: Duration::from_secs(600),
-        metrics: Vec::new(),
-        webhooks: Vec::new(),
-        alerts: Vec::new(),
-        affinity: affinity.map(|affinity| SessionAffinity {
-            attributes: [
-                affinity.domain.map(|domain| format!("Domain={domain}")),
-                affinity.http_only.then(|| "HttpOnly".to_owned()),
-                affinity.same_site.map(|same_site| format!("SameSite={same_site}")),
-                affinity.secure.then(|| "Secure".to_owned()),
-            ]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join("; "),
-            cookie_name: affinity.cookie_name,
-            primary_cookie_name: affinity.primary_cookie_name,
-            max_age: affinity.max_age.unwrap_or(86400).unsigned_abs(),
-        }),
-        skip_analysis: false,
-        revert_on_deletion: false,
-        suspend: false,
-        warnings: Vec::new(),
+    let mut spec = spec.clone();
+    if spec["targetRef"].is_null() {
+        spec["targetRef"] = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"});
     }
+    let canary =
+        json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": {"name": "podinfo"}, "spec": spec});
+    let canary = from_value(&canary).unwrap_or_else(|invalid| panic!("{invalid}"));
+    let routers: Vec<_> = ROUTERS.iter().flat_map(|router| router.abilities()).copied().collect();
+    let defaults = Defaults {
+        provider: "kubernetes",
+        routers: &routers,
+        min_interval: Duration::from_secs(1),
+        no_cross_namespace_refs: false,
+    };
+    parse(&canary, &defaults).unwrap_or_else(|invalid| panic!("{invalid:#?}"))
 }

@@ -86,7 +86,8 @@ pub(crate) async fn bad_releases_are_bad(scene: Arc<Scene>) -> Result<()> {
     ensure!(took >= Duration::from_millis(550), "it answered after {} ms", took.as_millis());
 
     wait_for("the builtin queries to see both", Duration::from_secs(20), || async {
-        let success = prometheus::query(&scene.cluster, &prometheus::success_rate(&scene.namespace, "errors", "5s")).await?;
+        let success =
+            prometheus::query(&scene.cluster, &prometheus::success_rate(&scene.namespace, "errors", "5s")).await?;
         ensure!(success.is_some_and(|percent| (40.0..60.0).contains(&percent)), "the success rate is {success:?}");
         let p99 = prometheus::query(&scene.cluster, &prometheus::duration(&scene.namespace, "slow", "5s")).await?;
         ensure!(p99.is_some_and(|ms| ms > 500.0), "the 99th percentile is {p99:?} ms");
@@ -97,7 +98,7 @@ pub(crate) async fn bad_releases_are_bad(scene: Arc<Scene>) -> Result<()> {
 
 pub(crate) async fn fake_nodes_take_three_hundred_deployments(scene: Arc<Scene>) -> Result<()> {
     let started = Instant::now();
-    fake::nodes(&scene.cluster.client, 10, true).await?;
+    fake::nodes(&scene.cluster.client, fake::NODES, true).await?;
     let objects: Vec<Value> = (0..300).flat_map(|number| fake::workload(&format!("app-{number}"))).collect();
     fake::apply_all(&scene.cluster.client, &scene.namespace, objects).await?;
     wait_for("three hundred Deployments to be available", Duration::from_secs(120), || async {
@@ -107,6 +108,9 @@ pub(crate) async fn fake_nodes_take_three_hundred_deployments(scene: Arc<Scene>)
         Ok(())
     })
     .await?;
-    scene.report(&format!("300 Deployments on fake nodes were available after {:.1} s", started.elapsed().as_secs_f64()));
+    scene.report(&format!(
+        "300 Deployments on fake nodes were available after {:.1} s",
+        started.elapsed().as_secs_f64()
+    ));
     Ok(())
 }

@@ -144,9 +144,6 @@ fn webhook(field: &str, webhook: &CanaryWebhook, notes: &mut Notes) -> Option<We
             kind
         }
     };
-    if webhook.name.trim().is_empty() {
-        notes.refuse(format!("{field}.name"), "is empty", "give the webhook a name, for messages");
-    }
     let url = http_url(format!("{field}.url"), &webhook.url, notes);
     let timeout = match written(&webhook.timeout) {
         None => Some(Duration::from_secs(10)),

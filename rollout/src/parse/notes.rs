@@ -44,15 +44,16 @@ impl Notes {
         count
     }
 
-    /// A time in whole seconds, above zero.
+    /// A time in whole seconds, above zero. `i32::MAX` is how Kubernetes says never.
     pub(super) fn seconds(&mut self, field: &str, value: i64) -> Option<Duration> {
-        let time = u64::try_from(value).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
-        let time = time.filter(|time| *time <= YEAR);
-        if time.is_none() {
-            let why = format!("{value} seconds cannot be waited");
-            self.refuse(field, why, format!("write a whole number from 1 to {}", YEAR.as_secs()));
+        match u32::try_from(value).ok().filter(|seconds| (1..=i32::MAX as u32).contains(seconds)) {
+            Some(seconds) => Some(Duration::from_secs(seconds.into())),
+            None => {
+                let why = format!("{value} seconds cannot be waited");
+                self.refuse(field, why, format!("write a whole number from 1 to {}", i32::MAX));
+                None
+            }
         }
-        time
     }
 
     /// A time as Go writes it, above zero.

@@ -1,0 +1,62 @@
+{{/*
+What Serin may do. Watched kinds: get, list, watch. Written kinds: create and patch, because every write is a
+server-side apply or a JSON patch; nothing is written that is not listed here.
+*/}}
+{{- define "serin.rules" -}}
+- apiGroups: [flagger.app]
+  resources: [canaries]
+  verbs: [get, list, watch, patch, update]
+- apiGroups: [flagger.app]
+  resources: [canaries/status]
+  verbs: [get, patch, update]
+# Owner references to Canaries block their deletion, which clusters with OwnerReferencesPermissionEnforcement guard.
+- apiGroups: [flagger.app]
+  resources: [canaries/finalizers]
+  verbs: [update]
+- apiGroups: [flagger.app]
+  resources: [metrictemplates, alertproviders]
+  verbs: [get, list, watch]
+- apiGroups: [apps]
+  resources: [deployments, daemonsets]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch]
+{{- if .Values.configTracking.enabled }}
+# Watched as metadata, read when a target uses one, written only as the primary's copies.
+- apiGroups: [""]
+  resources: [configmaps, secrets]
+  verbs: [get, list, watch, create, patch]
+{{- else }}
+# Credentials of MetricTemplates and AlertProviders.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch]
+{{- end }}
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- range .Values.routers }}
+{{- if eq . "gatewayapi" }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch]
+{{- else if eq . "traefik" }}
+- apiGroups: [traefik.io]
+  resources: [traefikservices]
+  verbs: [get, list, watch, create, patch]
+{{- else if eq . "nginx" }}
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [get, list, watch, create, patch]
+{{- else if ne . "kubernetes" }}
+{{- fail (printf "routers: %s is not known; known are kubernetes, gatewayapi, traefik, nginx" .) }}
+{{- end }}
+{{- end }}
+{{- with .Values.rbac.additionalRules }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,79 @@
+//! The examples are what they say: every Canary in them is understood without a warning, and the command line and the
+//! core agree on its strategy.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cli::view::StrategyView;
+use controller::routers::ROUTERS;
+use crds::{AlertProvider, Canary, CanaryStatus, MetricTemplate};
+use rollout::spec::{Defaults, RouterAbility, Spec, Strategy};
+use serde_json::Value;
+
+/// Objects of all examples, each with the name of its file.
+fn objects() -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/podinfo");
+    let mut objects = Vec::new();
+    for entry in std::fs::read_dir(&folder).expect("examples") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).expect(&name);
+            let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect(&name);
+            objects.extend(documents.into_iter().map(|object| (name.clone(), object)));
+        }
+    }
+    objects.sort_by(|left, right| left.0.cmp(&right.0));
+    objects
+}
+
+fn parse(name: &str, object: &Value) -> Spec {
+    let canary: Canary = serde_json::from_value(object.clone()).expect(name);
+    let routers: Vec<RouterAbility> = ROUTERS.iter().flat_map(|router| router.abilities()).copied().collect();
+    let defaults = Defaults {
+        provider: "kubernetes",
+        routers: &routers,
+        min_interval: Duration::from_secs(10),
+        no_cross_namespace_refs: false,
+    };
+    rollout::parse::parse(&canary, &defaults).unwrap_or_else(|wrong| panic!("{name}: {wrong:?}"))
+}
+
+#[test]
+fn canaries_are_understood_without_a_warning() {
+    let canaries: Vec<_> = objects().into_iter().filter(|(_, object)| object["kind"] == "Canary").collect();
+    assert_eq!(canaries.len(), 7);
+    for (name, object) in &canaries {
+        let spec = parse(name, object);
+        assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
+        assert!(!spec.metrics.is_empty(), "{name}: an example should judge by something");
+    }
+}
+
+#[test]
+fn command_line_and_core_agree_on_the_strategy() {
+    for (name, object) in objects().iter().filter(|(_, object)| object["kind"] == "Canary") {
+        let view = StrategyView::of(object, &CanaryStatus::default());
+        let strategy = parse(name, object).strategy;
+        assert_eq!(view.name, strategy.as_str(), "{name}");
+        let (weights, iterations): (Vec<i64>, i64) = match strategy {
+            Strategy::Canary { weights, .. } => (weights.into_iter().map(i64::from).collect(), 0),
+            Strategy::AbTesting { iterations, .. } | Strategy::BlueGreen { iterations, .. } => {
+                (Vec::new(), i64::from(iterations))
+            }
+        };
+        assert_eq!((view.weights, view.iterations), (weights, iterations), "{name}");
+    }
+}
+
+#[test]
+fn templates_and_alert_providers_are_of_their_kinds() {
+    for (name, object) in objects() {
+        match object["kind"].as_str() {
+            Some("MetricTemplate") => drop(serde_json::from_value::<MetricTemplate>(object).expect(&name)),
+            Some("AlertProvider") => drop(serde_json::from_value::<AlertProvider>(object).expect(&name)),
+            Some("Canary" | "Deployment" | "HorizontalPodAutoscaler" | "Ingress") => {}
+            other => panic!("{name}: {other:?} is not expected in an example"),
+        }
+    }
+}
