@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::cache::{Cache, CanaryKey};
-use crate::configs::{Configs, REMEMBERED_CHECKSUM};
+use crate::configs::Configs;
 use crate::fake::Fake;
 use crate::metrics::Metrics;
 use crate::objects::kinds::{CANARY, CONFIG_MAP, DEPLOYMENT, SECRET, SERVICE};
@@ -302,16 +302,12 @@ async fn configs_are_read_once_per_version_and_secrets_are_not_kept() {
     world.synced(CONFIG_MAP).await;
     let rest = Rest::new(world.fake.client(), Metrics::new("test", "istio"));
     let configs = Configs::new(rest, world.cache.clone());
-    let password = |_: Kind, secret: &Value| secret["data"]["password"].as_str().map(str::to_owned);
-    let wanted = || [(SECRET, "s"), (CONFIG_MAP, "missing")];
+    let password = |secret: &Value| secret["data"]["password"].as_str().map(str::to_owned);
 
-    for expected in ["one", "one"] {
+    for _ in 0..2 {
         let view = world.cache.view(key("a"));
-        let lookup = configs.lookup(&view, wanted(), false, password).await.unwrap();
-        let seen = lookup.get(SECRET, "s").unwrap();
-        assert_eq!(seen[REMEMBERED_CHECKSUM], expected);
-        assert!(seen.get("data").is_none());
-        assert!(lookup.get(CONFIG_MAP, "missing").is_none());
+        assert_eq!(configs.checksum(&view, SECRET, "s", password).await.unwrap(), Some(Some("one".to_owned())));
+        assert_eq!(configs.checksum(&view, CONFIG_MAP, "missing", password).await.unwrap(), None);
         view.finish();
     }
     assert_eq!(world.fake.requests().len(), 1);
@@ -319,9 +315,6 @@ async fn configs_are_read_once_per_version_and_secrets_are_not_kept() {
     world.fake.put(SECRET, secret("two"));
     assert_eq!(world.woken().await, names(&["a"]));
     let view = world.cache.view(key("a"));
-    let lookup = configs.lookup(&view, wanted(), false, password).await.unwrap();
-    assert_eq!(lookup.get(SECRET, "s").unwrap()[REMEMBERED_CHECKSUM], "two");
+    assert_eq!(configs.checksum(&view, SECRET, "s", password).await.unwrap(), Some(Some("two".to_owned())));
     assert_eq!(world.fake.requests().len(), 2);
-    let whole = configs.lookup(&view, wanted(), true, password).await.unwrap();
-    assert_eq!(whole.get(SECRET, "s").unwrap()["data"]["password"], "two");
 }

@@ -1,12 +1,12 @@
 //! ConfigMaps and Secrets: watched as metadata, read only when they changed, and never kept.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
 use crate::cache::Cache;
-use crate::objects::{Kind, Lookup};
+use crate::objects::Kind;
 use crate::problem::ApiProblem;
 use crate::rest::Rest;
 use crate::view::View;
@@ -21,23 +21,6 @@ pub struct Configs {
 struct Remembered {
     resource_version: String,
     checksum: Option<String>,
-}
-
-/// Key, at the top of a ConfigMap or Secret without content, of the checksum that its content had (null: it is not
-/// tracked). The API server has no such field, so it cannot come from a user.
-pub const REMEMBERED_CHECKSUM: &str = "serin.dev/checksum";
-
-/// A look-up with the configs filled in. See [`Configs::lookup`].
-pub struct ConfigLookup<'a> {
-    view: &'a View,
-    objects: BTreeMap<(Kind, String), Arc<Value>>,
-}
-
-impl Lookup for ConfigLookup<'_> {
-    fn get(&self, kind: Kind, name: &str) -> Option<Arc<Value>> {
-        let seen = self.objects.get(&(kind, name.to_owned())).cloned();
-        seen.or_else(|| self.view.get(kind, name))
-    }
 }
 
 impl Configs {
@@ -75,36 +58,6 @@ impl Configs {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.insert(address, Remembered { resource_version: read, checksum: sum.clone() });
         Ok(Some(sum))
-    }
-
-    /// What [`workloads::track`](crate::workloads) needs, through a look-up: each config with its content when `whole`,
-    /// otherwise with its checksum in the place of the content (see [`REMEMBERED_CHECKSUM`]), which costs a request only
-    /// when it changed. Other kinds are looked up in the view.
-    pub async fn lookup<'a>(
-        &self,
-        view: &'a View,
-        configs: impl IntoIterator<Item = (Kind, &str)>,
-        whole: bool,
-        checksum: fn(Kind, &Value) -> Option<String>,
-    ) -> Result<ConfigLookup<'a>, ApiProblem> {
-        let mut objects = BTreeMap::new();
-        for (kind, name) in configs {
-            let Some(seen) = view.get_in(kind, &view.canary().namespace, name) else { continue };
-            let object = if whole {
-                self.read(kind, &view.canary().namespace, name).await?
-            } else {
-                let checksum = self.checksum(view, kind, name, |object| checksum(kind, object)).await?;
-                checksum.map(|checksum| {
-                    let mut sealed = (*seen).clone();
-                    sealed[REMEMBERED_CHECKSUM] = checksum.map_or(Value::Null, Value::String);
-                    sealed
-                })
-            };
-            if let Some(object) = object {
-                objects.insert((kind, name.to_owned()), Arc::new(object));
-            }
-        }
-        Ok(ConfigLookup { view, objects })
     }
 
     /// The whole object, straight from the API; the caller drops it soon.

@@ -8,7 +8,11 @@ use crate::readiness::Readiness;
 use crate::spec::{HookKind, Severity, Strategy};
 use crate::state::{Run, Stage};
 
+use super::checks::Judgement;
 use super::{Flow, Pass};
+
+/// The reason of a closed confirm-traffic-increase gate.
+const TRAFFIC_GATE: &str = "ConfirmTrafficIncrease";
 
 /// Where an analysis goes after its checks passed.
 enum Next {
@@ -139,8 +143,11 @@ impl Pass<'_> {
             self.wake_at(due);
             return Ok(Desired::steady(&self.state));
         }
-        self.memory.held = None;
-        if fresh {
+        // A canary that only waits for its first traffic was checked already.
+        let checked = fresh && self.memory.held.take().is_some_and(|held| held.reason == TRAFFIC_GATE);
+        if checked {
+            self.need(&[Ask::Hooks(HookKind::Rollback)])?;
+        } else if fresh {
             self.need(&[Ask::Hooks(HookKind::Rollback), Ask::Hooks(HookKind::PreRollout)])?;
         } else {
             self.need(&[Ask::Hooks(HookKind::Rollback), Ask::Hooks(HookKind::Rollout), Ask::Metrics])?;
@@ -148,7 +155,9 @@ impl Pass<'_> {
         if self.rollback_asked().is_some() {
             return Ok(self.roll_back_by_hook());
         }
-        let judged = if fresh {
+        let judged = if checked {
+            Judgement::Passed
+        } else if fresh {
             if self.state.checked_at.is_none() {
                 self.event(false, format!("Starting canary analysis for {}", self.target_name()));
             }
@@ -157,18 +166,18 @@ impl Pass<'_> {
             self.judge()
         };
         match judged {
-            super::checks::Judgement::Unavailable => {
+            Judgement::Unavailable => {
                 self.state.checked_at = Some(self.now);
                 self.memory.held = self.waiting.last().cloned();
                 self.wake_at(self.after(self.now, self.spec.interval));
                 Ok(Desired::steady(&self.state))
             }
-            super::checks::Judgement::Failed => {
+            Judgement::Failed => {
                 self.state.checked_at = Some(self.now);
                 Ok(self.count_failure(run))
             }
-            super::checks::Judgement::Passed => {
-                if fresh {
+            Judgement::Passed => {
+                if fresh && !checked {
                     self.tell_passed(HookKind::PreRollout);
                 }
                 self.advance(run)
@@ -288,7 +297,7 @@ impl Pass<'_> {
         let (reason, alert) = if kind == HookKind::ConfirmPromotion {
             ("ConfirmPromotion", "Canary promotion is waiting for approval.")
         } else {
-            ("ConfirmTrafficIncrease", "Canary traffic increase is waiting for approval.")
+            (TRAFFIC_GATE, "Canary traffic increase is waiting for approval.")
         };
         if news {
             self.event(true, told.clone());
@@ -308,7 +317,7 @@ impl Pass<'_> {
         let (until, threshold) = (due.strftime("%H:%M:%S"), self.spec.threshold);
         let failed = match run.failed_checks {
             0 => String::new(),
-            failed => format!("; {failed} failed so far, {threshold} end the rollout"),
+            failed => format!("; failed checks: {failed}, {threshold} end the rollout"),
         };
         let what = describe(run, &self.spec.strategy);
         self.wait("Soaking", format!("{what}, next check at {until} UTC{failed}"));

@@ -82,7 +82,12 @@ impl Pass<'_> {
             );
             return Judgement::Failed;
         }
-        self.wait_told("MetricsUnavailable", format!("the canary cannot be judged: {why}"));
+        let told = format!("Halt {} advancement {why}", self.canary());
+        if !self.memory.told.contains(&told) {
+            self.event(true, told.clone());
+            self.memory.told = vec![told];
+        }
+        self.wait("MetricsUnavailable", format!("the canary cannot be judged: {why}"));
         Judgement::Unavailable
     }
 

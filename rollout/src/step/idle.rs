@@ -27,16 +27,25 @@ impl Pass<'_> {
             if target.scaled_down {
                 desired.target = self.scale_up_again().target;
             }
-            let primary = self.spec.primary_name();
-            self.wait(
-                "PrimaryBroken",
-                format!("{primary} broke and the canary serves in its place; commit a revision that works, or retry"),
-            );
+            self.wait_for_primary();
         }
         if self.waiting.is_empty() {
             self.wait_for_traffic(self.state.stage.weight());
         }
         Ok(desired)
+    }
+
+    /// The canary serves in place of a primary that broke.
+    pub(super) fn wait_for_primary(&mut self) {
+        let primary = self.spec.primary_name();
+        let how = match self.seen.primary.as_ref().map(|primary| &primary.readiness) {
+            Some(Readiness::Ready) => "broke and is ready again".into(),
+            Some(Readiness::NotYet(why) | Readiness::Stuck(why)) => format!("is not ready: {why}"),
+            Some(Readiness::ScaledToZero) => "is scaled to zero".into(),
+            None => "is gone".into(),
+        };
+        let mend = "the canary serves in its place; commit a revision that works, or retry";
+        self.wait("PrimaryBroken", format!("{primary} {how}; {mend}"));
     }
 
     /// A canary that did not pass serves only as long as the primary cannot.

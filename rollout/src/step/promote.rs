@@ -62,10 +62,12 @@ impl Pass<'_> {
 
     fn shift_back(&mut self, weight: u8) -> Desired {
         let step = match &self.spec.strategy {
-            Strategy::Canary { promotion_step, .. } => promotion_step.unwrap_or(100),
-            Strategy::AbTesting { .. } | Strategy::BlueGreen { .. } => 100,
+            Strategy::Canary { promotion_step, .. } => *promotion_step,
+            Strategy::AbTesting { .. } | Strategy::BlueGreen { .. } => None,
         };
-        if weight > step {
+        if let Some(step) = step
+            && weight > 0
+        {
             let Some(matched) = self.memory.matched_since else {
                 self.wait_for_traffic(weight);
                 return Desired::steady(&self.state);
@@ -73,16 +75,19 @@ impl Pass<'_> {
             let since = self.state.since.map_or(matched, |since| since.max(matched));
             let due = self.after(since, self.spec.interval);
             if due > self.now {
-                self.wait("Soaking", format!("the primary has {} % of the traffic", 100 - weight));
+                let more = due.strftime("%H:%M:%S");
+                self.wait("Soaking", format!("the primary has {} % of the traffic, more at {more} UTC", 100 - weight));
                 self.wake_at(due);
                 return Desired::steady(&self.state);
             }
-            let weight = weight - step;
-            self.enter(Stage::Promoting { weight });
+            let weight = weight.saturating_sub(step);
             self.event(false, format!("Advance {} primary weight {}", self.canary(), 100 - weight));
-            self.wait_for_traffic(weight);
-            self.wake_at(self.after(self.now, self.spec.interval));
-            return Desired::steady(&self.state);
+            if weight > 0 {
+                self.enter(Stage::Promoting { weight });
+                self.wait_for_traffic(weight);
+                self.wake_at(self.after(self.now, self.spec.interval));
+                return Desired::steady(&self.state);
+            }
         }
         self.enter(Stage::Finalising { reverted: false });
         self.event(false, "Routing all traffic to primary".into());
@@ -104,10 +109,7 @@ impl Pass<'_> {
         self.event(true, "Routing all traffic to canary".into());
         self.alert(Severity::Error, false, message);
         self.end(false);
-        self.wait(
-            "PrimaryBroken",
-            format!("{} is not ready: {why}; commit a revision that works", self.spec.primary_name()),
-        );
+        self.wait_for_primary();
         Desired::steady(&self.state)
     }
 

@@ -1,0 +1,7 @@
+//! The tests of the core, as one binary.
+
+mod hazards;
+mod model;
+mod support;
+mod table;
+mod transcripts;

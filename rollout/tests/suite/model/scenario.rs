@@ -1,0 +1,275 @@
+//! What may happen in a random world.
+
+use crds::{Check, CommandTaken, Phase};
+use proptest::prelude::*;
+use rollout::spec::{HookKind, Severity, Strategy as Shift};
+use rollout::state::{Foreign, Promoted};
+use rollout::{Command, Cookies, Owed, Revision, Run, Spec, Stage, State};
+
+use crate::support::build::{ab, affinity, at, blue_green, gradual, hook, mirrored, spec, weights};
+use crate::support::world::{Open, Quality, World};
+
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    Push(u8),
+    Drift(u8),
+    ScaleToZero,
+    BreakPrimary,
+    MendPrimary,
+    Command(&'static str),
+    Suspend(bool),
+    LoseTarget,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Scenario {
+    pub(super) strategy: Shift,
+    pub(super) skip: bool,
+    pub(super) affinity: bool,
+    pub(super) gates: Vec<(HookKind, Open)>,
+    pub(super) away: Open,
+    pub(super) delays: (i64, i64),
+    /// Seconds after noon, in order.
+    pub(super) events: Vec<(i64, Event)>,
+    /// Number of the pass, and of the write before which the process dies.
+    pub(super) crashes: Vec<(usize, usize)>,
+}
+
+/// Where a world came to rest.
+#[derive(Debug, PartialEq)]
+pub(super) struct End {
+    phase: Phase,
+    applied: Option<String>,
+    promoted: Option<String>,
+    primary: Option<String>,
+    weight: u8,
+    up: bool,
+    owed: usize,
+}
+
+impl End {
+    pub(super) fn of(world: &World) -> End {
+        let state = world.state();
+        End {
+            phase: state.stage.phase(),
+            applied: state.applied.map(|applied| applied.id),
+            promoted: state.promoted.map(|promoted| promoted.id),
+            primary: world.primary.as_ref().map(|primary| primary.revision.clone()),
+            weight: world.weight(),
+            up: world.target.as_ref().is_some_and(|target| target.up),
+            owed: state.owed.len(),
+        }
+    }
+}
+
+impl Event {
+    pub(super) fn happen(&self, world: &mut World) {
+        let now = world.now;
+        match self {
+            Event::Push(number) if world.target.is_none() => {
+                let mut target = World::new(world.spec.clone()).target.expect("a new world has a target");
+                target.revision = format!("r{number}");
+                target.since = now;
+                world.target = Some(target);
+            }
+            Event::Push(number) => world.push(&format!("r{number}")),
+            Event::Drift(weight) => {
+                if let Some(route) = &mut world.route {
+                    route.weight = *weight;
+                    route.mirrored = false;
+                }
+            }
+            Event::ScaleToZero => {
+                if let Some(target) = &mut world.target {
+                    target.up = false;
+                }
+            }
+            Event::BreakPrimary => {
+                if let Some(primary) = &mut world.primary {
+                    primary.broken = true;
+                }
+            }
+            Event::MendPrimary => {
+                if let Some(primary) = &mut world.primary {
+                    primary.broken = false;
+                }
+            }
+            Event::Command(verb) => {
+                let id = now.to_string();
+                world.command = Some(Command { id, verb: (*verb).into(), by: None });
+            }
+            Event::Suspend(on) => world.spec.suspend = *on,
+            Event::LoseTarget => world.target = None,
+        }
+    }
+}
+
+impl Scenario {
+    pub(super) fn world(&self) -> World {
+        let mut spec = Spec { skip_analysis: self.skip, ..spec(self.strategy.clone()) };
+        spec.affinity = self.affinity.then(affinity);
+        spec.webhooks = self.gates.iter().map(|(kind, _)| hook(*kind, kind.as_str())).collect();
+        spec.webhooks.push(hook(HookKind::PostRollout, "after"));
+        let mut world = World::new(spec);
+        world.gates = self.gates.iter().map(|(kind, open)| (kind.as_str().to_owned(), *open)).collect();
+        world.away = self.away;
+        world.delays = self.delays;
+        let quality = [Quality::Bad, Quality::Crashing, Quality::BreaksPrimary];
+        world.quality = (1..).zip(quality).map(|(number, quality)| (format!("r{number}"), quality)).collect();
+        world
+    }
+}
+
+fn strategies() -> impl Strategy<Value = Shift> {
+    prop_oneof![
+        Just(weights(&[20, 40, 60])),
+        Just(weights(&[1, 100])),
+        Just(weights(&[50])),
+        Just(gradual(25)),
+        Just(gradual(60)),
+        Just(mirrored()),
+        Just(blue_green(2)),
+        Just(Shift::BlueGreen { iterations: 1, mirror: Some(rollout::spec::Mirror { percent: 50 }) }),
+        Just(ab(1)),
+        Just(ab(3)),
+    ]
+}
+
+/// Open from a time on; never, at times.
+fn gate(kind: HookKind) -> impl Strategy<Value = (HookKind, Open)> {
+    prop_oneof![2 => 0..1500_i64, 1 => Just(i64::MAX / 2_000_000_000)]
+        .prop_map(move |from| (kind, Open { from, until: 100_000_000 }))
+}
+
+fn gates() -> impl Strategy<Value = Vec<(HookKind, Open)>> {
+    let kinds = [
+        HookKind::ConfirmRollout,
+        HookKind::PreRollout,
+        HookKind::Rollout,
+        HookKind::ConfirmTrafficIncrease,
+        HookKind::ConfirmPromotion,
+    ];
+    proptest::sample::subsequence(kinds.to_vec(), 0..3)
+        .prop_flat_map(|kinds| kinds.into_iter().map(gate).collect::<Vec<_>>())
+}
+
+fn base(
+    events: impl Strategy<Value = Vec<(i64, Event)>>,
+    gates: impl Strategy<Value = Vec<(HookKind, Open)>>,
+    away: impl Strategy<Value = Open>,
+) -> impl Strategy<Value = Scenario> {
+    let delays = (1..90_i64, 0..15_i64);
+    let crashes = proptest::collection::vec((0..60_usize, 0..4_usize), 0..6);
+    let switches = (proptest::bool::weighted(0.1), any::<bool>());
+    (strategies(), switches, gates, away, delays, events, crashes).prop_map(
+        |(strategy, (skip, affinity), gates, away, delays, mut events, crashes)| {
+            events.sort_by_key(|(time, _)| *time);
+            Scenario { strategy, skip, affinity, gates, away, delays, events, crashes }
+        },
+    )
+}
+
+/// Anything may happen.
+pub(super) fn wild() -> impl Strategy<Value = Scenario> {
+    let verbs = ["promote", "promote-full", "abort", "pause", "resume", "retry", "dance"];
+    let event = prop_oneof![
+        4 => (0..7_u8).prop_map(Event::Push),
+        1 => (0..=100_u8).prop_map(Event::Drift),
+        1 => Just(Event::ScaleToZero),
+        1 => Just(Event::BreakPrimary),
+        1 => Just(Event::MendPrimary),
+        3 => proptest::sample::select(verbs.to_vec()).prop_map(Event::Command),
+        1 => any::<bool>().prop_map(Event::Suspend),
+        1 => Just(Event::LoseTarget),
+    ];
+    let events = proptest::collection::vec((100..4000_i64, event), 0..8);
+    let rollback = prop_oneof![
+        4 => Just(Vec::new()),
+        1 => (200..900_i64).prop_map(|from| vec![(HookKind::Rollback, Open { from, until: from + 100 })]),
+    ];
+    let gates = (gates(), rollback).prop_map(|(gates, rollback)| [gates, rollback].concat());
+    let away = (0..2000_i64, 0..2000_i64).prop_map(|(from, time)| Open { from, until: from + time });
+    base(events, gates, away)
+}
+
+/// What happens does not depend on when exactly: one new revision, perhaps a drift or a scale to zero, and gates
+/// that open for good or never.
+pub(super) fn calm() -> impl Strategy<Value = Scenario> {
+    let upset = prop_oneof![(0..=100_u8).prop_map(Event::Drift), Just(Event::ScaleToZero)];
+    let events = (1..7_u8, proptest::collection::vec((500..700_i64, upset), 0..2)).prop_map(|(number, upsets)| {
+        let mut events = upsets;
+        events.push((400, Event::Push(number)));
+        events
+    });
+    let gates = gates().prop_map(|gates| {
+        // A closed hook counts as a failed check; how often it is asked depends on the time.
+        gates.into_iter().filter(|(kind, _)| !matches!(kind, HookKind::PreRollout | HookKind::Rollout)).collect()
+    });
+    base(events, gates, (0..900_i64, 0..300_i64).prop_map(|(from, time)| Open { from, until: from + time }))
+}
+
+fn word() -> impl Strategy<Value = String> {
+    "[a-z/:= ]{1,12}"
+}
+
+fn time() -> impl Strategy<Value = jiff::Timestamp> {
+    (0..1_000_000_i64).prop_map(at)
+}
+
+fn stages() -> impl Strategy<Value = Stage> {
+    let run = (0..=100_u8, 0..50_u32, 0..50_u32, any::<bool>())
+        .prop_map(|(weight, iterations, failed_checks, mirrored)| Run { weight, iterations, failed_checks, mirrored });
+    prop_oneof![
+        Just(Stage::New),
+        Just(Stage::Initializing),
+        Just(Stage::Initialized),
+        (0..=100_u8).prop_map(|weight| Stage::Waiting { weight }),
+        run.clone().prop_map(Stage::Progressing),
+        run.prop_map(Stage::WaitingPromotion),
+        (0..=100_u8).prop_map(|weight| Stage::Promoting { weight }),
+        any::<bool>().prop_map(|reverted| Stage::Finalising { reverted }),
+        Just(Stage::Succeeded),
+        (0..=100_u8, 0..50_u32).prop_map(|(weight, failed_checks)| Stage::Failed { weight, failed_checks }),
+        Just(Stage::Terminating),
+        Just(Stage::Terminated),
+    ]
+}
+
+/// Every state that the machine may come to, or find.
+pub(super) fn any_state() -> impl Strategy<Value = State> {
+    let configs = || proptest::collection::btree_map(word(), word(), 0..3);
+    let applied = (word(), word(), configs()).prop_map(|(id, spec, configs)| Revision { id, spec, configs });
+    let promoted = (word(), word()).prop_map(|(id, spec)| Promoted { id, spec });
+    let foreign = (word(), proptest::option::of(word()), proptest::option::of(configs()))
+        .prop_map(|(applied, promoted, configs)| Foreign { applied, promoted, configs });
+    type Known = (Option<Revision>, Option<Promoted>, Option<Foreign>);
+    let known = prop_oneof![
+        Just::<Known>((None, None, None)),
+        (applied, proptest::option::of(promoted)).prop_map(|(applied, promoted)| (Some(applied), promoted, None)),
+        foreign.prop_map(|foreign| (None, None, Some(foreign))),
+    ];
+    let cookie = || proptest::option::of(word());
+    let cookies =
+        (cookie(), cookie(), cookie()).prop_map(|(canary, primary, previous)| Cookies { canary, primary, previous });
+    let severity = proptest::sample::select(vec![Severity::Info, Severity::Warn, Severity::Error]);
+    let owed = prop_oneof![
+        Just(Owed::ScaleDown),
+        Just(Owed::PostRollout),
+        (severity, any::<bool>(), ".{0,20}").prop_map(|(severity, fields, message)| Owed::Alert {
+            severity,
+            fields,
+            message
+        }),
+    ];
+    let check = (word(), word(), cookie(), cookie(), cookie())
+        .prop_map(|(name, result, value, threshold, message)| Check { name, result, value, threshold, message });
+    let command = (word(), word(), cookie(), word(), time())
+        .prop_map(|(id, command, by, outcome, time)| CommandTaken { id, command, by, outcome, time });
+    let lists = (proptest::collection::vec(owed, 0..4), proptest::collection::vec(check, 0..3));
+    let times = (proptest::option::of(time()), proptest::option::of(time()));
+    (stages(), known, cookies, any::<bool>(), lists, times, proptest::option::of(command)).prop_map(
+        |(stage, (applied, promoted, foreign), cookies, paused, (owed, checks), (since, checked_at), last_command)| {
+            State { stage, applied, promoted, cookies, paused, owed, since, checked_at, checks, last_command, foreign }
+        },
+    )
+}

@@ -1,0 +1,355 @@
+//! A small world that is driven as the shell drives a cluster: observe, ask, decide, persist, converge in order,
+//! tell, remember. Only the status survives a crash, as text.
+
+use std::collections::BTreeMap;
+
+use crds::CanaryStatus;
+use jiff::{SignedDuration, Timestamp};
+use rollout::desired::{FinalizerAction, PrimaryAction, ScaleAction};
+use rollout::spec::{HookKind, TargetKind};
+use rollout::{
+    Answers, Ask, Command, Desired, Effect, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen, Readiness,
+    Reading, Spec, State, Step, TargetSeen, Traffic, report, step,
+};
+
+use super::build::{at, revision, settings};
+
+/// What becomes of a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quality {
+    Good,
+    /// Its metrics are bad.
+    Bad,
+    /// Its pods never become ready.
+    Crashing,
+    /// It is good as canary and breaks as primary.
+    BreaksPrimary,
+}
+
+/// Pods of one workload.
+#[derive(Clone, Debug)]
+pub(crate) struct Pods {
+    pub(crate) revision: String,
+    pub(crate) up: bool,
+    pub(crate) since: Timestamp,
+    pub(crate) broken: bool,
+}
+
+/// The route, and when it is in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) weight: u8,
+    pub(crate) mirrored: bool,
+    pub(crate) accepted: Timestamp,
+}
+
+/// A gate: when it opens and closes; seconds after noon.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Open {
+    pub(crate) from: i64,
+    pub(crate) until: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) spec: Spec,
+    pub(crate) now: Timestamp,
+    pub(crate) status: CanaryStatus,
+    pub(crate) memory: Memory,
+    pub(crate) target: Option<Pods>,
+    pub(crate) primary: Option<Pods>,
+    pub(crate) apex: bool,
+    pub(crate) route: Option<Route>,
+    pub(crate) command: Option<Command>,
+    pub(crate) deleting: bool,
+    pub(crate) finalizer: bool,
+    /// Revisions that are not good.
+    pub(crate) quality: BTreeMap<String, Quality>,
+    /// Gates that are not always open, and rollback hooks that say yes at times, by name.
+    pub(crate) gates: BTreeMap<String, Open>,
+    /// The metrics server is away.
+    pub(crate) away: Open,
+    /// Seconds until pods are ready, and until a route is in force.
+    pub(crate) delays: (i64, i64),
+}
+
+/// What one pass did.
+#[derive(Clone, Debug)]
+pub(crate) struct Pass {
+    pub(crate) at: Timestamp,
+    pub(crate) before: State,
+    pub(crate) step: Step,
+    /// Writes that were made, by what they touched.
+    pub(crate) writes: Vec<&'static str>,
+    /// True when every check passed that was asked; `None` when no metrics were asked.
+    pub(crate) passed: Option<bool>,
+    pub(crate) crashed: bool,
+}
+
+impl World {
+    pub(crate) fn new(spec: Spec) -> World {
+        World {
+            spec,
+            now: at(0),
+            status: CanaryStatus::default(),
+            memory: Memory::default(),
+            target: Some(Pods { revision: "r0".into(), up: true, since: at(-3600), broken: false }),
+            primary: None,
+            apex: false,
+            route: None,
+            command: None,
+            deleting: false,
+            finalizer: false,
+            quality: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            away: Open { from: 0, until: 0 },
+            delays: (10, 2),
+        }
+    }
+
+    /// Someone deploys a revision.
+    pub(crate) fn push(&mut self, id: &str) {
+        let since = self.now;
+        if let Some(target) = &mut self.target
+            && target.revision != id
+        {
+            *target = Pods { revision: id.into(), since, ..target.clone() };
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        let text = serde_json::to_string(&self.status).expect("a status is JSON");
+        State::from_status(&serde_json::from_str(&text).expect("a status is read back"))
+    }
+
+    pub(crate) fn weight(&self) -> u8 {
+        self.route.as_ref().map_or(0, |route| route.weight)
+    }
+
+    /// The next moment at which something changes of itself, or is to be looked at.
+    pub(crate) fn next_change(&self) -> Option<Timestamp> {
+        let ready = |pods: &Pods| [pods.since + secs(self.delays.0), pods.since + deadline(&self.spec)];
+        let pods = self.target.iter().chain(&self.primary).flat_map(ready);
+        pods.chain(self.route.iter().map(|route| route.accepted)).filter(|moment| *moment > self.now).min()
+    }
+
+    fn quality(&self, id: &str) -> Quality {
+        self.quality.get(id).copied().unwrap_or(Quality::Good)
+    }
+
+    fn readiness(&self, pods: &Pods, primary: bool) -> Readiness {
+        let quality = self.quality(&pods.revision);
+        let never = pods.broken || quality == Quality::Crashing || primary && quality == Quality::BreaksPrimary;
+        if !pods.up {
+            Readiness::ScaledToZero
+        } else if never && self.now >= pods.since + deadline(&self.spec) {
+            Readiness::Stuck("0 of 2 pods are available".into())
+        } else if never || self.now < pods.since + secs(self.delays.0) {
+            Readiness::NotYet("0 of 2 pods are available".into())
+        } else {
+            Readiness::Ready
+        }
+    }
+
+    pub(crate) fn primary_stuck(&self) -> bool {
+        self.primary.as_ref().is_none_or(|pods| matches!(self.readiness(pods, true), Readiness::Stuck(_)))
+    }
+
+    pub(crate) fn canary_ready(&self) -> bool {
+        self.target.as_ref().is_some_and(|pods| self.readiness(pods, false) == Readiness::Ready)
+    }
+
+    pub(crate) fn observe(&self) -> Observation {
+        let promoted = self.primary.as_ref().map(|primary| &primary.revision);
+        Observation {
+            uid: "uid-1".into(),
+            namespace: "eve".into(),
+            name: "shop".into(),
+            generation: 1,
+            deleting: self.deleting,
+            finalizer: self.finalizer,
+            command: self.command.clone(),
+            target: self.target.as_ref().map(|target| TargetSeen {
+                revision: revision(&target.revision),
+                scaled_down: !target.up,
+                readiness: self.readiness(target, false),
+                matches_primary: Some(&target.revision) == promoted,
+            }),
+            primary: self.primary.as_ref().map(|primary| PrimarySeen {
+                revision: Some(primary.revision.clone()),
+                readiness: self.readiness(primary, true),
+            }),
+            apex: self.apex,
+            traffic: match &self.route {
+                None => Traffic::Missing,
+                Some(route) if route.accepted > self.now => Traffic::Pending("the gateway has not accepted it".into()),
+                Some(route) => Traffic::Split { weight: route.weight, mirrored: route.mirrored },
+            },
+            problems: Vec::new(),
+        }
+    }
+
+    fn answer(&self, asks: &[Ask], answers: &mut Answers) {
+        let open = |name: &str| self.gates.get(name).map(|open| at(open.from) <= self.now && self.now < at(open.until));
+        for ask in asks {
+            match ask {
+                Ask::Hooks(kind) => {
+                    let hooks = self.spec.webhooks.iter().filter(|hook| hook.kind == *kind).map(|hook| {
+                        let yes = open(&hook.name).unwrap_or(*kind != HookKind::Rollback);
+                        (hook.name.clone(), if yes { HookAnswer::Yes } else { HookAnswer::No("closed".into()) })
+                    });
+                    answers.hooks.insert(*kind, hooks.collect());
+                }
+                Ask::Metrics => {
+                    let quality = self.target.as_ref().map(|target| self.quality(&target.revision));
+                    let away = at(self.away.from) <= self.now && self.now < at(self.away.until);
+                    let reading = match quality {
+                        Some(_) if away => Reading::Unavailable("connection refused".into()),
+                        Some(Quality::Bad) => Reading::Value(50.0),
+                        Some(Quality::Good | Quality::Crashing | Quality::BreaksPrimary) => Reading::Value(100.0),
+                        None => Reading::NoValue,
+                    };
+                    let metrics = self.spec.metrics.iter();
+                    answers.metrics = Some(metrics.map(|metric| (metric.name.clone(), reading.clone())).collect());
+                }
+            }
+        }
+    }
+
+    /// One pass. With `crash` the process dies before the write of that number, and starts again with no memory.
+    pub(crate) fn pass(&mut self, crash: Option<usize>) -> Pass {
+        let (before, seen, mut answers) = (self.state(), self.observe(), Answers::default());
+        let decided = loop {
+            let input = Input {
+                spec: &self.spec,
+                state: &before,
+                seen: &seen,
+                memory: &self.memory,
+                answers: &answers,
+                settings: &settings(),
+                now: self.now,
+            };
+            match step(input) {
+                Outcome::Ask(asks) => self.answer(&asks, &mut answers),
+                Outcome::Step(step) => break *step,
+            }
+        };
+        let good = |(_, reading): &(String, Reading)| matches!(reading, Reading::Value(value) if *value >= 99.0);
+        let hooks = answers.hooks.get(&HookKind::Rollout).into_iter().flatten();
+        let hooks = hooks.map(|(_, answer)| *answer == HookAnswer::Yes).all(|yes| yes);
+        let passed = answers.metrics.as_ref().map(|metrics| metrics.iter().all(good) && hooks);
+        let mut pass = Pass { at: self.now, before, step: decided, writes: Vec::new(), passed, crashed: false };
+        let made = self.write(&pass.step, crash.unwrap_or(usize::MAX));
+        pass.writes = made.0;
+        pass.crashed = made.1;
+        self.memory = if pass.crashed { Memory::default() } else { pass.step.memory.clone() };
+        if !pass.crashed {
+            for effect in &pass.step.effects {
+                match effect {
+                    Effect::Deliver(owed) => self.memory.delivered.push(owed.clone()),
+                    Effect::Event { .. } | Effect::Ended { .. } => {}
+                }
+            }
+        }
+        pass
+    }
+
+    /// Writes what differs, in the order of the shell, until the process dies.
+    fn write(&mut self, step: &Step, until: usize) -> (Vec<&'static str>, bool) {
+        let mut made = Vec::new();
+        let status = report::status(step, &self.status, TargetKind::Deployment, 1, self.now);
+        let Desired { intent, primary, target, .. } = &step.desired;
+        for what in ["status", "services", "primary", "routes", "scale", "finalizer"] {
+            let mut next = self.clone();
+            let differs = match what {
+                "status" => {
+                    next.status = status.clone();
+                    self.status != status
+                }
+                "services" => false,
+                "primary" => next.write_primary(*primary),
+                "routes" if step.desired.revert => std::mem::replace(&mut next.apex, false),
+                "routes" if step.desired.routes => {
+                    let same =
+                        |route: &Route| (route.weight, route.mirrored) == (intent.canary_weight, intent.mirrored);
+                    let differs = !self.route.as_ref().is_some_and(same) || !self.apex;
+                    if differs {
+                        let accepted = self.now + secs(self.delays.1);
+                        next.route = Some(Route { weight: intent.canary_weight, mirrored: intent.mirrored, accepted });
+                        next.apex = true;
+                    }
+                    differs
+                }
+                "scale" => next.write_scale(*target),
+                "finalizer" => match step.desired.finalizer {
+                    FinalizerAction::Keep => false,
+                    FinalizerAction::Add => !std::mem::replace(&mut next.finalizer, true),
+                    FinalizerAction::Remove => std::mem::replace(&mut next.finalizer, false),
+                },
+                _ => false,
+            };
+            if differs {
+                if made.len() == until {
+                    return (made, true);
+                }
+                *self = next;
+                made.push(what);
+            }
+        }
+        let crashed = made.len() == until;
+        (made, crashed)
+    }
+
+    fn write_primary(&mut self, action: PrimaryAction) -> bool {
+        let Some(target) = &self.target else { return false };
+        let wanted = match (action, &self.primary) {
+            (PrimaryAction::Keep, _) | (PrimaryAction::Create, Some(_)) => false,
+            (PrimaryAction::Create, None) | (PrimaryAction::Promote, None) => true,
+            (PrimaryAction::Promote, Some(primary)) => primary.revision != target.revision,
+        };
+        if wanted {
+            self.primary = Some(Pods { up: true, since: self.now, broken: false, revision: target.revision.clone() });
+        }
+        wanted
+    }
+
+    fn write_scale(&mut self, action: ScaleAction) -> bool {
+        let now = self.now;
+        let Some(target) = &mut self.target else { return false };
+        let up = match action {
+            ScaleAction::Keep => return false,
+            ScaleAction::Up => true,
+            ScaleAction::Down => false,
+        };
+        let differs = target.up != up;
+        if differs {
+            (target.up, target.since) = (up, now);
+        }
+        differs
+    }
+
+    /// Passes until nothing more is due before `until`, hands each to `look`, and leaves the clock there.
+    pub(crate) fn run(&mut self, until: Timestamp, look: &mut impl FnMut(&World, &Pass)) {
+        while self.now < until {
+            let pass = self.pass(None);
+            look(self, &pass);
+            self.now = self.next_look(&pass).map_or(until, |next| next.min(until));
+        }
+    }
+
+    /// When the shell would look next: after a write at once, else when it asked to be woken or something changes.
+    pub(crate) fn next_look(&self, pass: &Pass) -> Option<Timestamp> {
+        if pass.crashed || !pass.writes.is_empty() {
+            return Some(self.now + secs(1));
+        }
+        pass.step.wake.into_iter().chain(self.next_change()).min()
+    }
+}
+
+fn secs(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+fn deadline(spec: &Spec) -> SignedDuration {
+    SignedDuration::try_from(spec.progress_deadline).expect("a deadline of minutes")
+}
