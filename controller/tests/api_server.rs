@@ -3,11 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use controller::cache::{Cache, CanaryKey};
-use controller::configs::{Configs, REMEMBERED_CHECKSUM};
+use controller::configs::Configs;
 use controller::events::{EventType, Recorder};
 use controller::leader::{Election, LEASE_NAME, Timing};
 use controller::metrics::Metrics;
@@ -309,17 +308,15 @@ async fn configs_are_watched_as_metadata_and_read_when_they_change() {
     world.synced(&[SECRET, CONFIG_MAP]).await;
     assert!(world.cache.get(SECRET, &world.namespace, "helm").is_none(), "not even watched");
     let configs = Configs::new(world.rest.clone(), world.cache.clone());
-    let sum = |_: Kind, secret: &Value| secret["data"]["key"].as_str().map(str::to_owned);
+    let sum = |secret: &Value| secret["data"]["key"].as_str().map(str::to_owned);
     let view = world.cache.view(world.key());
-    let seen = configs.lookup(&view, [(SECRET, "s")], false, sum).await.unwrap().get(SECRET, "s").unwrap();
-    assert_eq!(seen[REMEMBERED_CHECKSUM], "b25l");
-    assert!(seen.get("data").is_none());
+    assert_eq!(configs.checksum(&view, SECRET, "s", sum).await.unwrap(), Some(Some("b25l".to_owned())));
+    assert!(view.get(SECRET, "s").unwrap().get("data").is_none());
     view.finish();
     world.rest.patch(SECRET, &world.namespace, "s", None, PatchType::Merge, &secret("two")).await.unwrap();
     world.woken().await;
     let view = world.cache.view(world.key());
-    let seen: Arc<Value> = configs.lookup(&view, [(SECRET, "s")], false, sum).await.unwrap().get(SECRET, "s").unwrap();
-    assert_eq!(seen[REMEMBERED_CHECKSUM], "dHdv");
+    assert_eq!(configs.checksum(&view, SECRET, "s", sum).await.unwrap(), Some(Some("dHdv".to_owned())));
     world.done().await;
 }
 
