@@ -63,32 +63,31 @@ pub enum Command {
     },
     /// Open the gate the rollout waits at, or go on to the next step now
     Promote {
-        /// Name of the canary
-        name: String,
+        /// Which canary
+        #[command(flatten)]
+        asked: Asked,
         /// Skip the rest of the analysis
         #[arg(long)]
         full: bool,
     },
     /// Take the new revision back
-    Abort {
-        /// Name of the canary
-        name: String,
-    },
+    Abort(Asked),
     /// Hold the rollout where it is
-    Pause {
-        /// Name of the canary
-        name: String,
-    },
+    Pause(Asked),
     /// Let a paused rollout go on
-    Resume {
-        /// Name of the canary
-        name: String,
-    },
+    Resume(Asked),
     /// Roll the revision out again that was taken back
-    Retry {
-        /// Name of the canary
-        name: String,
-    },
+    Retry(Asked),
+}
+
+/// To whom a command is given.
+#[derive(Debug, Args)]
+pub struct Asked {
+    /// Name of the canary
+    pub name: String,
+    /// Seconds to wait for the controller's answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub timeout: u64,
 }
 
 /// Format of the output of `get`.

@@ -8,13 +8,11 @@ use futures::TryStreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 
+use crate::args::Asked;
 use crate::cluster::{Cluster, Kind, as_value};
 use crate::complaint::Complaint;
 use crate::paint::write_out;
 use crate::view::{phase_word, read_status};
-
-/// How long the controller may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What can be asked of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +46,8 @@ impl Verb {
 }
 
 /// Gives the command, and prints what came of it.
-pub async fn give(cluster: &Cluster, name: &str, verb: Verb) -> Result<(), Complaint> {
+pub async fn give(cluster: &Cluster, asked: &Asked, verb: Verb) -> Result<(), Complaint> {
+    let name = asked.name.as_str();
     let canary = cluster.canary(name).await?;
     if let Some(why) = refusal(&canary, verb) {
         return Err(Complaint::Refused(why));
@@ -60,7 +59,7 @@ pub async fn give(cluster: &Cluster, name: &str, verb: Verb) -> Result<(), Compl
         "serin.dev/command-by": cluster.asker().await,
     });
     cluster.annotate(name, annotations).await?;
-    match tokio::time::timeout(PATIENCE, taken(cluster, name, &id)).await {
+    match tokio::time::timeout(Duration::from_secs(asked.timeout), taken(cluster, name, &id)).await {
         Ok(Ok(taken)) if taken.outcome.starts_with("refused") => {
             Err(Complaint::Refused(format!("{name}: {}: {}", taken.command, taken.outcome)))
         }
@@ -68,7 +67,7 @@ pub async fn give(cluster: &Cluster, name: &str, verb: Verb) -> Result<(), Compl
         Ok(Err(complaint)) => Err(complaint),
         Err(_) => Err(Complaint::NotTaken {
             command: verb.as_str(),
-            seconds: PATIENCE.as_secs(),
+            seconds: asked.timeout,
             name: name.to_owned(),
             namespace: cluster.namespace.clone(),
         }),

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Complaint {
     /// There is no such Canary.
-    #[error("no canary {name} in namespace {namespace}; {}", known(.others))]
+    #[error("no canary {name} in namespace {namespace}; {}", known(.name, .others))]
     NoSuchCanary {
         /// The name asked for.
         name: String,
@@ -97,12 +97,36 @@ pub fn is_not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-fn known(others: &Option<Vec<String>>) -> String {
+/// The canaries that there are; of many, those whose names are most like the one asked for.
+fn known(name: &str, others: &Option<Vec<String>>) -> String {
+    const SHOWN: usize = 8;
     match others.as_deref() {
         None => "what there is may not be listed".to_owned(),
         Some([]) => "there are none in it: try another with -n, or see all with `serin get -A`".to_owned(),
-        Some(names) => format!("there is: {}", names.join(", ")),
+        Some(names) => {
+            let mut near: Vec<&str> = names.iter().map(String::as_str).collect();
+            near.sort_by_key(|other| edits(name, other));
+            let more = near.len().saturating_sub(SHOWN);
+            near.truncate(SHOWN);
+            let rest = if more > 0 { format!(" and {more} more, see `serin get`") } else { String::new() };
+            format!("there is: {}{rest}", near.join(", "))
+        }
     }
+}
+
+/// How many letters must be put in, left out or changed to make one word of the other.
+fn edits(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, letter) in one.bytes().enumerate() {
+        let mut diagonal = line;
+        row[0] = line + 1;
+        for (column, wanted) in other.bytes().enumerate() {
+            let changed = diagonal + usize::from(letter != wanted);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
 }
 
 /// The error and its causes; a cause that the text before it already tells is left out.
@@ -136,7 +160,12 @@ mod tests {
         for (complaint, words) in [
             (
                 unknown(Some(vec!["cart".into(), "podinfo".into()])),
-                "no canary podinf in namespace shop; there is: cart, podinfo",
+                "no canary podinf in namespace shop; there is: podinfo, cart",
+            ),
+            (
+                unknown(Some((0..300).map(|index| format!("app-{index}")).chain(["podinfo".into()]).collect())),
+                "no canary podinf in namespace shop; there is: podinfo, app-0, app-1, app-2, app-3, app-4, app-5, app-6 \
+                 and 293 more, see `serin get`",
             ),
             (
                 unknown(Some(Vec::new())),

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Command, CommandLine, Place};
+use args::{Asked, Command, CommandLine, Place};
 use cluster::Cluster;
 use command::Verb;
 use complaint::Complaint;
@@ -39,9 +39,14 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
 }
 
 /// Runs the controller until it is told to end.
-fn run_controller(_flags: Vec<OsString>) -> ExitCode {
-    eprintln!("serin: this build has no controller");
-    ExitCode::FAILURE
+fn run_controller(flags: Vec<OsString>) -> ExitCode {
+    match controller::main(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("serin: {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn command_line(place: Place, command: Command) -> ExitCode {
@@ -63,9 +68,10 @@ fn command_line(place: Place, command: Command) -> ExitCode {
 
 async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
     let connect = || Cluster::connect(&place);
-    let give = async |name: String, verb: Verb| command::give(&connect().await?, &name, verb).await;
+    let give = async |asked: Asked, verb: Verb| command::give(&connect().await?, &asked, verb).await;
     match command {
-        Command::Run { .. } | Command::Crds => paint::write_out("")?,
+        Command::Run { .. } => {}
+        Command::Crds => paint::write_out(&definitions()?)?,
         Command::Get { name: Some(name), all_namespaces: false, output } => {
             get::one(&connect().await?, &name, output).await?;
         }
@@ -83,12 +89,31 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
                 End::Failed => ExitCode::FAILURE,
             });
         }
-        Command::Promote { name, full: false } => give(name, Verb::Promote).await?,
-        Command::Promote { name, full: true } => give(name, Verb::PromoteFull).await?,
-        Command::Abort { name } => give(name, Verb::Abort).await?,
-        Command::Pause { name } => give(name, Verb::Pause).await?,
-        Command::Resume { name } => give(name, Verb::Resume).await?,
-        Command::Retry { name } => give(name, Verb::Retry).await?,
+        Command::Promote { asked, full: false } => give(asked, Verb::Promote).await?,
+        Command::Promote { asked, full: true } => give(asked, Verb::PromoteFull).await?,
+        Command::Abort(asked) => give(asked, Verb::Abort).await?,
+        Command::Pause(asked) => give(asked, Verb::Pause).await?,
+        Command::Resume(asked) => give(asked, Verb::Resume).await?,
+        Command::Retry(asked) => give(asked, Verb::Retry).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The custom resource definitions, as one stream of YAML documents.
+fn definitions() -> Result<String, Complaint> {
+    let crds = crds::all_crds();
+    let documents: Result<Vec<String>, _> = crds.iter().map(serde_saphyr::to_string).collect();
+    documents.map(|documents| documents.join("---\n")).map_err(|failure| Complaint::Render(failure.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_documents_of_one_stream() {
+        let text = definitions().expect("the definitions render");
+        let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+        assert_eq!(documents, crds::all_crds());
+    }
 }

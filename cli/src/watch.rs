@@ -31,8 +31,9 @@ pub enum End {
 /// Follows a Canary until it is deleted or, when asked for, until its rollout has ended.
 pub async fn follow(cluster: &Cluster, name: &str, exit_on_end: bool) -> Result<End, Complaint> {
     let start = cluster.snapshot(name).await?;
-    let mut held = Held::of(start.notes.clone());
-    let mut changes = watches(cluster, name, &start);
+    let sources = sources(name, &start);
+    let mut held = Held::of(sources.iter().map(|(source, _)| *source).collect());
+    let mut changes = watches(cluster, sources);
     let mut screen = Screen::new();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     screen.show(&start)?;
@@ -111,10 +112,10 @@ impl Source {
 
 type Change = Result<Event<DynamicObject>, watcher::Error>;
 
-fn watches(cluster: &Cluster, name: &str, start: &Snapshot) -> SelectAll<BoxStream<'static, (Source, Change)>> {
-    let labels = common_selector(start.target.as_ref(), start.primary.as_ref());
-    let of_workloads = match &labels {
-        Some(labels) => watcher::Config::default().labels(labels),
+/// What is watched of the Canary, and how it is picked out.
+fn sources(name: &str, start: &Snapshot) -> Vec<(Source, watcher::Config)> {
+    let of_workloads = match common_selector(start.target.as_ref(), start.primary.as_ref()) {
+        Some(labels) => watcher::Config::default().labels(&labels),
         None => watcher::Config::default(),
     };
     let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
@@ -128,6 +129,13 @@ fn watches(cluster: &Cluster, name: &str, start: &Snapshot) -> SelectAll<BoxStre
         sources.push((Source::Target(kind), named(&target)));
         sources.push((Source::Primary(kind), named(&format!("{target}-primary"))));
     }
+    sources
+}
+
+fn watches(
+    cluster: &Cluster,
+    sources: Vec<(Source, watcher::Config)>,
+) -> SelectAll<BoxStream<'static, (Source, Change)>> {
     let open = |(source, config): (Source, watcher::Config)| {
         let resource = source.kind().resource();
         let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
@@ -141,15 +149,15 @@ type Objects = BTreeMap<String, Value>;
 /// The objects as the watches last told them.
 #[derive(Default)]
 struct Held {
+    sources: Vec<Source>,
     objects: BTreeMap<Source, Objects>,
     incoming: BTreeMap<Source, Objects>,
     failures: BTreeMap<Source, String>,
-    notes: Vec<String>,
 }
 
 impl Held {
-    fn of(notes: Vec<String>) -> Self {
-        Held { notes, ..Held::default() }
+    fn of(sources: Vec<Source>) -> Self {
+        Held { sources, ..Held::default() }
     }
 
     fn take(&mut self, source: Source, change: Change) {
@@ -183,8 +191,7 @@ impl Held {
     /// The Canary is known, and of all else it is known whether it can be.
     fn is_complete(&self) -> bool {
         let told = |source: &Source| self.objects.contains_key(source) || self.failures.contains_key(source);
-        self.objects.contains_key(&Source::Canary)
-            && [Source::ReplicaSets, Source::Pods, Source::Events].iter().all(told)
+        self.objects.contains_key(&Source::Canary) && self.sources.iter().all(told)
     }
 
     fn snapshot(&self) -> Option<Snapshot> {
@@ -193,9 +200,6 @@ impl Held {
             objects.values().next().cloned()
         };
         let all = |source| self.objects.get(&source).map(|held| held.values().cloned().collect()).unwrap_or_default();
-        let mut notes: Vec<String> = self.failures.values().cloned().collect();
-        notes.extend(self.notes.iter().filter(|note| !self.failures.values().any(|why| why == *note)).cloned());
-        notes.dedup();
         Some(Snapshot {
             canary: one(|source| *source == Source::Canary)?,
             target: one(|source| matches!(source, Source::Target(_))),
@@ -203,7 +207,7 @@ impl Held {
             replica_sets: all(Source::ReplicaSets),
             pods: all(Source::Pods),
             events: all(Source::Events),
-            notes,
+            notes: self.failures.values().cloned().collect(),
         })
     }
 }
@@ -274,7 +278,7 @@ mod tests {
         let object = |uid: &str| {
             serde_json::from_value::<DynamicObject>(json!({"metadata": {"uid": uid, "name": uid}})).expect("an object")
         };
-        let mut held = Held::default();
+        let mut held = Held::of(vec![Source::Canary, Source::Pods, Source::ReplicaSets, Source::Events]);
         for change in [Event::Init, Event::InitApply(object("a")), Event::InitDone, Event::Apply(object("b"))] {
             held.take(Source::Pods, Ok(change));
         }

@@ -384,7 +384,8 @@ mod tests {
 
     #[test]
     fn styles_of_go_and_of_everyone_else() {
-        let cases: [(&str, fn(&ControllerArgs) -> bool); 9] = [
+        type Holds = fn(&ControllerArgs) -> bool;
+        let cases: [(&str, Holds); 9] = [
             ("-port 9090", |args| args.port == 9090),
             ("--port 9090", |args| args.port == 9090),
             ("--port=9090", |args| args.port == 9090),

@@ -533,11 +533,7 @@ impl KindState {
 
     fn packed(&self, namespace: &str, name: &str) -> Option<Packed> {
         let entry = self.entry(namespace, name)?;
-        Some(Packed {
-            kind: self.kind,
-            resource_version: entry.resource_version.to_string(),
-            body: entry.body.clone(),
-        })
+        Some(Packed { kind: self.kind, resource_version: entry.resource_version.to_string(), body: entry.body.clone() })
     }
 
     /// The one copy of these strings.

@@ -37,7 +37,7 @@ impl Configs {
         view: &View,
         kind: Kind,
         name: &str,
-        checksum: fn(&Value) -> Option<String>,
+        checksum: impl FnOnce(&Value) -> Option<String>,
     ) -> Result<Option<Option<String>>, ApiProblem> {
         let namespace = view.canary().namespace.to_string();
         let address = (kind, namespace, name.to_owned());

@@ -103,7 +103,8 @@ async fn write_all(rest: Rest, metrics: Metrics, mut notes: mpsc::Receiver<Note>
                 rest.create(EVENT, &note.regarding.namespace, &event).await
             }
             Decision::Repeat { name, count } => {
-                let repeat = json!({ "count": count, "lastTimestamp": wall.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() });
+                let repeat =
+                    json!({ "count": count, "lastTimestamp": wall.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() });
                 rest.patch(EVENT, &note.regarding.namespace, &name, None, PatchType::Merge, &repeat).await
             }
         };

@@ -26,11 +26,17 @@ struct State {
     version: u64,
     /// By collection path without namespace (`/apis/apps/v1/deployments`), then namespace and name.
     objects: BTreeMap<(String, String, String), Value>,
-    watchers: Vec<(String, mpsc::UnboundedSender<String>)>,
+    watchers: Vec<Watcher>,
     requests: Vec<String>,
     failure: Option<(u16, String)>,
     missing: Vec<String>,
     forbidden: Vec<String>,
+}
+
+struct Watcher {
+    collection: String,
+    metadata_only: bool,
+    lines: mpsc::UnboundedSender<String>,
 }
 
 impl Fake {
@@ -71,7 +77,7 @@ impl Fake {
         state.missing.retain(|path| *path != collection(kind));
         if missing {
             state.missing.push(collection(kind));
-            state.watchers.retain(|(path, _)| *path != collection(kind));
+            state.watchers.retain(|watcher| watcher.collection != collection(kind));
         }
     }
 
@@ -112,10 +118,13 @@ impl Fake {
             if parts.method == Method::POST {
                 let body: Value = serde_json::from_slice(&bytes).expect("bodies are JSON");
                 state.requests.push(format!("POST {}?{query} {body}", parts.uri.path()));
+                if let Some((code, message)) = &state.failure {
+                    return failure(*code, "InternalError", message);
+                }
                 return state.create(&collection, &namespace.unwrap_or_default(), body);
             }
             return if query.contains("watch=true") {
-                state.watch(&collection)
+                state.watch(&collection, metadata_only)
             } else {
                 state.list(&collection, metadata_only)
             };
@@ -153,7 +162,8 @@ impl State {
         let key = (collection.to_owned(), text("/metadata/namespace"), text("/metadata/name"));
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         if object["metadata"]["uid"].is_null() {
-            object["metadata"]["uid"] = format!("uid-{}", self.version).into();
+            let earlier = self.objects.get(&key).map(|earlier| earlier["metadata"]["uid"].clone());
+            object["metadata"]["uid"] = earlier.unwrap_or_else(|| format!("uid-{}", self.version).into());
         }
         let event = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
         self.objects.insert(key, object.clone());
@@ -170,8 +180,11 @@ impl State {
     }
 
     fn tell(&mut self, collection: &str, event: &str, object: &Value) {
-        let line = format!("{}\n", json!({ "type": event, "object": object }));
-        self.watchers.retain(|(watched, sender)| watched != collection || sender.send(line.clone()).is_ok());
+        self.watchers.retain(|watcher| {
+            let object = seen_by(object, watcher.metadata_only);
+            let line = format!("{}\n", json!({ "type": event, "object": object }));
+            watcher.collection != collection || watcher.lines.send(line).is_ok()
+        });
     }
 
     fn list(&self, collection: &str, metadata_only: bool) -> Response<Answer> {
@@ -179,22 +192,16 @@ impl State {
             .objects
             .iter()
             .filter(|((path, _, _), _)| path == collection)
-            .map(|(_, object)| {
-                let mut object = object.clone();
-                if metadata_only {
-                    object = json!({ "metadata": object["metadata"] });
-                }
-                object
-            })
+            .map(|(_, object)| seen_by(object, metadata_only))
             .collect();
         ok(&json!({
             "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": self.version.to_string() }, "items": items,
         }))
     }
 
-    fn watch(&mut self, collection: &str) -> Response<Answer> {
-        let (sender, receiver) = mpsc::unbounded_channel::<String>();
-        self.watchers.push((collection.to_owned(), sender));
+    fn watch(&mut self, collection: &str, metadata_only: bool) -> Response<Answer> {
+        let (lines, receiver) = mpsc::unbounded_channel::<String>();
+        self.watchers.push(Watcher { collection: collection.to_owned(), metadata_only, lines });
         let lines = stream::unfold(receiver, |mut receiver| async move {
             let line = receiver.recv().await?;
             Some((Ok::<_, Infallible>(Bytes::from(line)), receiver))
@@ -257,6 +264,10 @@ impl State {
         }
         ok(&self.store(&key.0, object))
     }
+}
+
+fn seen_by(object: &Value, metadata_only: bool) -> Value {
+    if metadata_only { json!({ "metadata": object["metadata"] }) } else { object.clone() }
 }
 
 fn collection(kind: Kind) -> String {

@@ -1,11 +1,17 @@
 //! Makes it happen: watches, asks, writes, tells. The deciding is in `rollout`.
 
+pub mod announce;
 pub mod args;
 pub mod cache;
+#[cfg(test)]
+mod cache_tests;
 pub mod configs;
+pub mod context;
+pub mod converge;
 pub mod events;
 #[cfg(test)]
 mod fake;
+pub mod gather;
 pub mod http;
 pub mod leader;
 #[cfg(test)]
@@ -13,12 +19,15 @@ mod loopback;
 pub mod metrics;
 pub mod notifiers;
 pub mod objects;
+pub mod observe;
 mod ownership;
 mod pointers;
 pub mod problem;
 pub mod providers;
 pub mod queue;
+pub mod reconcile;
 pub mod rest;
+mod run;
 pub mod routers;
 pub mod server;
 #[cfg(test)]
@@ -29,5 +38,8 @@ mod watch;
 pub mod webhooks;
 pub mod workloads;
 pub mod writer;
+#[cfg(test)]
+mod writer_tests;
 
+pub use run::{main, resources, run};
 pub use watch::Ownership;

@@ -408,7 +408,9 @@ serin_queue_depth 0";
     #[test]
     fn status_values_are_those_that_rules_rely_on() {
         let metrics = Metrics::new("0", "istio");
-        for (phase, value) in [(Phase::Progressing, 0), (Phase::Succeeded, 1), (Phase::Initialized, 1), (Phase::Failed, 2)] {
+        for (phase, value) in
+            [(Phase::Progressing, 0), (Phase::Succeeded, 1), (Phase::Initialized, 1), (Phase::Failed, 2)]
+        {
             metrics.status("shop", "web", phase);
             let line = format!("flagger_canary_status{{name=\"web\",namespace=\"shop\"}} {value}");
             assert!(samples(&metrics).contains(&line), "{phase:?}");

@@ -93,7 +93,10 @@ mod tests {
 
     #[test]
     fn nothing_of_ours_is_nothing_to_do() {
-        assert_eq!(transfer(&live(json!([{ "manager": "kubectl", "operation": "Update", "fieldsV1": {} }])), true), None);
+        assert_eq!(
+            transfer(&live(json!([{ "manager": "kubectl", "operation": "Update", "fieldsV1": {} }])), true),
+            None
+        );
         assert_eq!(transfer(&json!({ "metadata": {} }), true), None);
     }
 }

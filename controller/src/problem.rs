@@ -49,7 +49,11 @@ impl ApiProblem {
     pub fn of(error: kube::Error, verb: &str, kind: Kind, object: &str) -> ApiProblem {
         let doing = format!("{verb} {} {object}", kind.kind);
         if let kube::Error::Api(status) = &error {
-            return ApiProblem { class: class_of(status, verb, kind), doing, message: status.message.trim().to_owned() };
+            return ApiProblem {
+                class: class_of(status, verb, kind),
+                doing,
+                message: status.message.trim().to_owned(),
+            };
         }
         ApiProblem { class: Class::Unreachable, doing, message: chain(&error) }
     }
@@ -226,7 +230,12 @@ mod tests {
                 "deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy 'replicas' with binding 'b' denied request: no",
                 denied("ValidatingAdmissionPolicy replicas"),
             ),
-            (403, "Forbidden", "services \"x\" is forbidden: exceeded quota: small, requested: 1", denied("ResourceQuota small")),
+            (
+                403,
+                "Forbidden",
+                "services \"x\" is forbidden: exceeded quota: small, requested: 1",
+                denied("ResourceQuota small"),
+            ),
             (
                 403,
                 "Forbidden",

@@ -66,7 +66,8 @@ impl Rest {
 
     /// Replaces the object; `metadata.resourceVersion` in `body` guards against concurrent writers.
     pub async fn replace(&self, kind: Kind, namespace: &str, name: &str, body: &Value) -> Result<Value, ApiProblem> {
-        let path = path(kind, namespace, Some(name), None).map_err(|message| invalid("replace", kind, name, message))?;
+        let path =
+            path(kind, namespace, Some(name), None).map_err(|message| invalid("replace", kind, name, message))?;
         let path = format!("{path}?fieldManager={FIELD_MANAGER}");
         let body = Some(("application/json", body));
         self.send("replace", kind, &display(namespace, name), Method::PUT, path, body).await
@@ -87,7 +88,8 @@ impl Rest {
             PatchType::Json => ("patch", "application/json-patch+json", ""),
             PatchType::Merge => ("patch", "application/merge-patch+json", ""),
         };
-        let path = path(kind, namespace, Some(name), subresource).map_err(|message| invalid(verb, kind, name, message))?;
+        let path =
+            path(kind, namespace, Some(name), subresource).map_err(|message| invalid(verb, kind, name, message))?;
         let path = format!("{path}?fieldManager={FIELD_MANAGER}{query}");
         let object = match subresource {
             Some(subresource) => format!("{} ({subresource})", display(namespace, name)),

@@ -32,9 +32,13 @@ where
         LogLevel::Error => LevelFilter::ERROR,
     };
     // Libraries tell of every request at debug; what they warn of, the callers say better.
-    let targets = Targets::new()
-        .with_default(LevelFilter::ERROR)
-        .with_targets([("serin", own), ("cli", own), ("controller", own), ("rollout", own), ("crds", own)]);
+    let targets = Targets::new().with_default(LevelFilter::ERROR).with_targets([
+        ("serin", own),
+        ("cli", own),
+        ("controller", own),
+        ("rollout", own),
+        ("crds", own),
+    ]);
     let lines = tracing_subscriber::fmt::layer()
         .fmt_fields(JsonFields::new())
         .event_format(Lines { encoding })

@@ -85,7 +85,9 @@ impl View {
             seen.unsynced.insert(*kind);
         }
         let object = packed.map(|packed| match seen.objects.get(&address) {
-            Some(Some(earlier)) if earlier["metadata"]["resourceVersion"] == packed.resource_version() => earlier.clone(),
+            Some(Some(earlier)) if earlier["metadata"]["resourceVersion"] == packed.resource_version() => {
+                earlier.clone()
+            }
             _ => Arc::new(packed.parse()),
         });
         seen.objects.insert(address, object.clone());

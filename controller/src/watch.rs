@@ -224,10 +224,12 @@ impl<const METADATA_ONLY: bool> Resource for Slim<METADATA_ONLY> {
 }
 
 /// Annotations that repeat the object or count for nobody here.
-const DROPPED_ANNOTATIONS: [&str; 2] = ["kubectl.kubernetes.io/last-applied-configuration", "autoscaling.alpha.kubernetes.io/conditions"];
+const DROPPED_ANNOTATIONS: [&str; 2] =
+    ["kubectl.kubernetes.io/last-applied-configuration", "autoscaling.alpha.kubernetes.io/conditions"];
 
 /// Status fields that change often and that no part reads.
-const DROPPED_STATUS: [&str; 5] = ["collisionCount", "currentMetrics", "lastScaleTime", "loadBalancer", "terminatingReplicas"];
+const DROPPED_STATUS: [&str; 5] =
+    ["collisionCount", "currentMetrics", "lastScaleTime", "loadBalancer", "terminatingReplicas"];
 
 pub(crate) fn strip(mut object: Value, metadata_only: bool) -> Seen {
     let mut seen = Seen::default();
@@ -285,9 +287,10 @@ pub(crate) fn ownership(managed_fields: &Value) -> Ownership {
 }
 
 fn is_of_a_canary(metadata: &Map<String, Value>) -> bool {
-    metadata.get("ownerReferences").and_then(Value::as_array).is_some_and(|owners| {
-        owners.iter().any(|owner| owner["kind"] == "Canary" && owner["controller"] == true)
-    })
+    metadata
+        .get("ownerReferences")
+        .and_then(Value::as_array)
+        .is_some_and(|owners| owners.iter().any(|owner| owner["kind"] == "Canary" && owner["controller"] == true))
 }
 
 #[cfg(test)]
@@ -347,7 +350,9 @@ mod tests {
 
     #[test]
     fn odd_objects_are_decoded_all_the_same() {
-        for text in ["{}", "[]", "3", r#"{"metadata": 3, "status": []}"#, r#"{"metadata": {"labels": 7, "annotations": "x"}}"#] {
+        for text in
+            ["{}", "[]", "3", r#"{"metadata": 3, "status": []}"#, r#"{"metadata": {"labels": 7, "annotations": "x"}}"#]
+        {
             assert!(serde_json::from_str::<Slim<false>>(text).is_ok(), "{text}");
         }
     }

@@ -20,19 +20,34 @@ use crate::{ownership, rest};
 pub struct Writer {
     rest: Rest,
     cache: Cache,
-    /// What was applied last, by object.
+    /// What was written last, by object.
     applied: Mutex<HashMap<Address, Applied>>,
 }
 
-type Address = (Kind, String, String);
+/// Kind, namespace and name, and what sort of write: several may concern the same object.
+type Address = (Kind, String, String, Sort);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Sort {
+    Apply,
+    Replace,
+    Patch,
+}
+
 struct Applied {
-    /// Hash of the body.
+    /// Hash of what was wanted.
     hash: u64,
     /// Last event in the cache just before the write: while it is the last, the cache has not seen the write yet.
     event: u64,
     /// Version that the write made.
+    version: Option<String>,
+}
+
+/// A write that is wanted, and what was known of the object then.
+struct Wish {
+    address: Address,
+    hash: u64,
+    event: u64,
     version: Option<String>,
 }
 
@@ -69,20 +84,36 @@ impl Writer {
         let (kind, name) = (desired.kind(), desired.name());
         let live = self.live(view, owner, kind, name).await?;
         match desired {
-            Desired::Apply { kind, body } => self.apply(owner, *kind, body, live).await,
+            Desired::Apply { kind, body } => {
+                let wish = self.wish(owner, *kind, name, Sort::Apply, hash(body), live.as_deref());
+                if self.is_granted(&wish) {
+                    return Ok(Written::Unchanged);
+                }
+                let live = self.whole(owner, *kind, name, live).await?;
+                self.apply(owner, *kind, body, live, wish).await
+            }
             Desired::Replace { kind, body, pointers } => {
-                let Some(live) = live else {
-                    self.rest.create(*kind, &owner.namespace, body).await?;
+                let wish = self.wish(owner, *kind, name, Sort::Replace, hash(&(body, pointers)), live.as_deref());
+                if self.is_granted(&wish) {
+                    return Ok(Written::Unchanged);
+                }
+                let Some(live) = self.whole(owner, *kind, name, live).await? else {
+                    let written = self.rest.create(*kind, &owner.namespace, body).await?;
+                    self.remember(wish, Some(&written));
                     return Ok(Written::Changed);
                 };
                 let wanted = pointers.iter().map(|pointer| (pointer.as_str(), body.pointer(pointer)));
-                self.patch(owner, *kind, name, &live, wanted).await
+                self.patch(owner, *kind, name, &live, wanted, wish).await
             }
             Desired::Patch { kind, name, pointer_values } => {
+                let wish = self.wish(owner, *kind, name, Sort::Patch, hash(pointer_values), live.as_deref());
+                if self.is_granted(&wish) {
+                    return Ok(Written::Unchanged);
+                }
                 // The object is the user's: when it is gone, so is the wish.
-                let Some(live) = live else { return Ok(Written::Unchanged) };
+                let Some(live) = self.whole(owner, *kind, name, live).await? else { return Ok(Written::Unchanged) };
                 let wanted = pointer_values.iter().map(|(pointer, value)| (pointer.as_str(), value.as_ref()));
-                self.patch(owner, *kind, name, &live, wanted).await
+                self.patch(owner, *kind, name, &live, wanted, wish).await
             }
             Desired::Delete { kind, name } => self.delete(owner, *kind, name, live).await,
         }
@@ -130,17 +161,11 @@ impl Writer {
     /// Drops what is remembered of objects that are gone.
     pub fn tidy(&self) {
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.retain(|(kind, namespace, name), _| self.cache.resource_version(*kind, namespace, name).is_some());
+        applied.retain(|(kind, namespace, name, _), _| self.cache.resource_version(*kind, namespace, name).is_some());
     }
 
-    /// The object as it is now: out of the cache, or from the API when it is not watched or only its metadata is.
-    async fn live(
-        &self,
-        view: &View,
-        owner: &Owner,
-        kind: Kind,
-        name: &str,
-    ) -> Result<Option<Arc<Value>>, ApiProblem> {
+    /// The object as it is now: out of the cache, or from the API when it is not watched yet.
+    async fn live(&self, view: &View, owner: &Owner, kind: Kind, name: &str) -> Result<Option<Arc<Value>>, ApiProblem> {
         let seen = view.fresh(kind, name);
         if let Some(problem) = self.cache.problem(kind) {
             let doing = format!("write {} {}/{name}", kind.kind, owner.namespace);
@@ -157,36 +182,36 @@ impl Writer {
         Ok(self.rest.get(kind, &owner.namespace, name).await?.map(Arc::new))
     }
 
+    /// Of kinds that are watched as metadata only, the whole object.
+    async fn whole(
+        &self,
+        owner: &Owner,
+        kind: Kind,
+        name: &str,
+        live: Option<Arc<Value>>,
+    ) -> Result<Option<Arc<Value>>, ApiProblem> {
+        if live.is_some() && is_metadata_only(kind) {
+            return Ok(self.rest.get(kind, &owner.namespace, name).await?.map(Arc::new));
+        }
+        Ok(live)
+    }
+
     async fn apply(
         &self,
         owner: &Owner,
         kind: Kind,
         body: &Value,
         live: Option<Arc<Value>>,
+        wish: Wish,
     ) -> Result<Written, ApiProblem> {
+        if live.is_some() && self.is_first_or_same(&wish) && covers(live.as_deref(), body) {
+            self.remember(wish, live.as_deref());
+            return Ok(Written::Unchanged);
+        }
         let (_, name) = identity(body);
-        let address = (kind, owner.namespace.clone(), name.to_owned());
-        let hash = hash(body);
-        let event = self.cache.last_event(kind, &owner.namespace, name);
-        let version = live.as_deref().and_then(resource_version);
-        if self.is_applied(&address, hash, event, version.as_ref()) {
-            return Ok(Written::Unchanged);
-        }
-        let full = match &live {
-            Some(_) if is_metadata_only(kind) => self.rest.get(kind, &owner.namespace, name).await?.map(Arc::new),
-            other => other.clone(),
-        };
-        if let Some(full) = &full
-            && self.is_same_body(&address, hash)
-            && covers(Some(full), body)
-        {
-            self.remember(address, Applied { hash, event, version });
-            return Ok(Written::Unchanged);
-        }
-        drop(full);
         self.take_ownership(owner, kind, name, body).await?;
         let written = self.rest.patch(kind, &owner.namespace, name, None, PatchType::Apply, body).await?;
-        self.remember(address, Applied { hash, event, version: resource_version(&written) });
+        self.remember(wish, Some(&written));
         Ok(Written::Changed)
     }
 
@@ -217,17 +242,30 @@ impl Writer {
         name: &str,
         live: &Value,
         wanted: impl Iterator<Item = (&'a str, Option<&'a Value>)>,
+        wish: Wish,
     ) -> Result<Written, ApiProblem> {
         let wanted: Vec<(&str, Option<&Value>)> = wanted.collect();
         let mut operations = operations(live, wanted.iter().copied());
         if operations.is_empty() {
+            self.remember(wish, Some(live));
             return Ok(Written::Unchanged);
         }
-        if wanted.iter().any(|(pointer, _)| is_positional(pointer)) {
+        let positional = wanted.iter().any(|(pointer, _)| is_positional(pointer));
+        if positional {
             let version = &live["metadata"]["resourceVersion"];
             operations.push(json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": version }));
         }
-        self.rest.patch(kind, &owner.namespace, name, None, PatchType::Json, &Value::Array(operations)).await?;
+        let operations = Value::Array(operations);
+        let written = match self.rest.patch(kind, &owner.namespace, name, None, PatchType::Json, &operations).await {
+            // The server applies the patch before it compares versions, and a list that changed may not fit any more.
+            Err(problem) if positional && problem.class == Class::Invalid => {
+                let now = self.rest.get(kind, &owner.namespace, name).await?;
+                let moved = now.as_ref().and_then(resource_version) != resource_version(live);
+                return Err(if moved { ApiProblem { class: Class::Conflict, ..problem } } else { problem });
+            }
+            written => written?,
+        };
+        self.remember(wish, Some(&written));
         Ok(Written::Changed)
     }
 
@@ -247,24 +285,36 @@ impl Writer {
         Ok(Written::Changed)
     }
 
-    /// True when exactly this body was applied and nobody has written since: also when the cache has not seen it yet.
-    fn is_applied(&self, address: &Address, hash: u64, event: u64, version: Option<&String>) -> bool {
+    fn wish(&self, owner: &Owner, kind: Kind, name: &str, sort: Sort, hash: u64, live: Option<&Value>) -> Wish {
+        Wish {
+            address: (kind, owner.namespace.clone(), name.to_owned(), sort),
+            hash,
+            event: self.cache.last_event(kind, &owner.namespace, name),
+            version: live.and_then(resource_version),
+        }
+    }
+
+    /// True when exactly this was written and nobody has written since: also when the cache has not seen it yet.
+    fn is_granted(&self, wish: &Wish) -> bool {
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.get(address).is_some_and(|applied| {
-            let as_written = applied.version.is_some() && applied.version.as_ref() == version;
-            applied.hash == hash && (applied.event == event || as_written)
+        applied.get(&wish.address).is_some_and(|applied| {
+            let as_written = applied.version.is_some() && applied.version == wish.version;
+            applied.hash == wish.hash && (applied.event == wish.event || as_written)
         })
     }
 
-    /// False when another body was applied last: then the live object may cover this one and still have fields that are
-    /// to be taken out.
-    fn is_same_body(&self, address: &Address, hash: u64) -> bool {
+    /// False when something else was applied last: then the live object may cover the new body and still have fields
+    /// that are to be taken out.
+    fn is_first_or_same(&self, wish: &Wish) -> bool {
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.get(address).is_none_or(|applied| applied.hash == hash)
+        applied.get(&wish.address).is_none_or(|applied| applied.hash == wish.hash)
     }
 
-    fn remember(&self, address: Address, applied: Applied) {
-        self.applied.lock().unwrap_or_else(PoisonError::into_inner).insert(address, applied);
+    fn remember(&self, wish: Wish, written: Option<&Value>) {
+        let Wish { address, hash, event, .. } = wish;
+        let version = written.and_then(resource_version);
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        applied.insert(address, Applied { hash, event, version });
     }
 }
 
@@ -277,8 +327,9 @@ fn resource_version(object: &Value) -> Option<String> {
     object.pointer("/metadata/resourceVersion")?.as_str().map(str::to_owned)
 }
 
-fn hash(body: &Value) -> u64 {
+fn hash(wanted: &impl serde::Serialize) -> u64 {
     let mut hasher = DefaultHasher::new();
-    body.to_string().hash(&mut hasher);
+    // Values always serialise; were it otherwise, nothing would be taken for written.
+    serde_json::to_vec(wanted).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+pub use rollout::Cookies;
+pub use rollout::desired::Intent;
 use rollout::spec::{RouterAbility, Spec};
 use serde_json::{Value, json};
 
@@ -119,28 +121,6 @@ fn percent(canary: u64, total: u64) -> u8 {
     }
     let rounded = (u128::from(canary) * 100 + u128::from(total) / 2) / u128::from(total);
     u8::try_from(rounded.clamp(1, 99)).unwrap_or(99)
-}
-
-/// What the state wants of the traffic.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Intent {
-    /// Percent of the traffic for the canary, 0 to 100. In A/B testing 100 means: those who match, all of them.
-    pub canary_weight: u8,
-    /// The canary gets a copy of the traffic.
-    pub mirrored: bool,
-    /// Session cookies, as whole `name=value` pairs.
-    pub cookies: Cookies,
-}
-
-/// Session cookies, as `name=value`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cookies {
-    /// Users on the canary.
-    pub canary: Option<String>,
-    /// Users on the primary.
-    pub primary: Option<String>,
-    /// Users of the last rollout, whose cookie is to be expired.
-    pub previous: Option<String>,
 }
 
 /// What a router saw.

@@ -9,13 +9,22 @@ use super::{Plan, metadata};
 
 /// A copy named `<name>-primary` of each tracked ConfigMap and Secret, with `data` and `binaryData`. To be written
 /// when the primary is created and when it is promoted, before the primary itself.
+///
+/// `current` must have the tracked objects themselves and the copies that stand; of a source that went meanwhile there
+/// is no copy.
 pub fn config_copies(plan: &Plan<'_>, current: &dyn Lookup) -> Vec<Desired> {
-    plan.tracked.objects().map(|(kind, name, source)| config_copy(plan, kind, name, source, current)).collect()
+    let sources = plan.tracked.names().filter_map(|(kind, name)| Some((kind, name, current.get(kind.object(), name)?)));
+    sources.map(|(kind, name, source)| config_copy(plan, kind, name, &source, current)).collect()
+}
+
+/// Name of the primary's copy of a ConfigMap or Secret.
+pub fn copy_name(name: &str) -> String {
+    format!("{name}-primary")
 }
 
 fn config_copy(plan: &Plan<'_>, config: ConfigKind, name: &str, source: &Value, current: &dyn Lookup) -> Desired {
     let kind = config.object();
-    let name = format!("{name}-primary");
+    let name = copy_name(name);
     let live = current.get(kind, &name);
     let labels = metadata::with_prefix(metadata::of(source, "/metadata/labels"), &plan.settings.include_label_prefix);
     let mut pointers = vec!["/data".to_owned()];

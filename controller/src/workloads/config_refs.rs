@@ -1,12 +1,11 @@
 //! Which ConfigMaps and Secrets a target uses, and what tells their contents apart.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rollout::revision::fingerprint;
 use serde_json::{Map, Value};
 
-use crate::objects::{Kind, Lookup, kinds};
+use crate::objects::{Kind, kinds};
 
 use super::{Settings, WorkloadError, describe, rename};
 
@@ -56,7 +55,7 @@ pub struct ConfigRef {
 
 /// The ConfigMaps and Secrets that a target uses and that exist and are tracked.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tracked(BTreeMap<(ConfigKind, String), (Arc<Value>, String)>);
+pub struct Tracked(BTreeMap<(ConfigKind, String), String>);
 
 impl Tracked {
     /// True when the primary uses a copy of it.
@@ -66,16 +65,24 @@ impl Tracked {
 
     /// Checksums as the status keeps them: `configmap/<name>` or `secret/<name>`, with 16 hexadecimal digits.
     pub fn checksums(&self) -> BTreeMap<String, String> {
-        self.0
-            .iter()
-            .map(|((kind, name), (_, checksum))| (format!("{}/{name}", kind.prefix()), checksum.clone()))
-            .collect()
+        self.0.iter().map(|((kind, name), checksum)| (format!("{}/{name}", kind.prefix()), checksum.clone())).collect()
     }
 
-    /// Kind, name and object of each.
-    pub fn objects(&self) -> impl Iterator<Item = (ConfigKind, &str, &Value)> {
-        self.0.iter().map(|((kind, name), (object, _))| (*kind, name.as_str(), object.as_ref()))
+    /// Kind and name of each.
+    pub fn names(&self) -> impl Iterator<Item = (ConfigKind, &str)> {
+        self.0.keys().map(|(kind, name)| (*kind, name.as_str()))
     }
+}
+
+/// What was found of a ConfigMap or Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It does not exist.
+    Missing,
+    /// It exists and its contents are of no interest.
+    Untracked,
+    /// It exists and this tells its contents apart.
+    Checksum(String),
 }
 
 /// The ConfigMaps and Secrets that a pod template (`spec.template`) uses, sorted and without repetition.
@@ -89,21 +96,26 @@ pub fn config_refs(template: &Value) -> Vec<ConfigRef> {
     found.into_iter().map(|((kind, name), optional)| ConfigRef { kind, name, optional }).collect()
 }
 
-/// Looks up what the target uses. Errors when a ConfigMap or Secret that it cannot do without is missing.
-pub fn track(target: &Value, settings: &Settings, current: &dyn Lookup) -> Result<Tracked, WorkloadError> {
-    let mut tracked = BTreeMap::new();
+/// What the target uses and would be tracked, if it exists.
+pub fn tracked_refs(target: &Value, settings: &Settings) -> Vec<ConfigRef> {
     if !settings.config_tracking {
-        return Ok(Tracked(tracked));
+        return Vec::new();
     }
-    for reference in target.pointer("/spec/template").map(config_refs).unwrap_or_default() {
-        match current.get(reference.kind.object(), &reference.name) {
-            Some(object) => {
-                if let Some(checksum) = checksum(reference.kind, &object) {
-                    tracked.insert((reference.kind, reference.name), (object, checksum));
-                }
+    target.pointer("/spec/template").map(config_refs).unwrap_or_default()
+}
+
+/// What of the target's configs is tracked, by what was found of each. Errors when a ConfigMap or Secret that it cannot
+/// do without is missing.
+pub fn track(target: &Value, found: Vec<(ConfigRef, Found)>) -> Result<Tracked, WorkloadError> {
+    let mut tracked = BTreeMap::new();
+    for (reference, found) in found {
+        match found {
+            Found::Checksum(checksum) => {
+                tracked.insert((reference.kind, reference.name), checksum);
             }
-            None if reference.optional => {}
-            None => {
+            Found::Untracked => {}
+            Found::Missing if reference.optional => {}
+            Found::Missing => {
                 return Err(WorkloadError::Missing {
                     object: format!("{} {}", reference.kind.object().kind, reference.name),
                     user: describe(target),

@@ -8,7 +8,7 @@ use rollout::Spec;
 use rollout::spec::{Defaults, TargetKind};
 use serde_json::{Value, json};
 
-use super::{Plan, Settings, WorkloadError};
+use super::{Found, Plan, Settings, WorkloadError, checksum, track, tracked_refs};
 use crate::objects::{Desired, Kind, Owner, kinds};
 use crate::routers::ROUTERS;
 
@@ -81,7 +81,15 @@ impl Case {
     }
 
     pub(super) fn plan(&self) -> Result<Plan<'_>, WorkloadError> {
-        Plan::new(&self.owner, &self.spec, &self.settings, &self.target, &self.objects)
+        let found = tracked_refs(&self.target, &self.settings).into_iter().map(|reference| {
+            let found = match self.objects.get(&(reference.kind.object(), reference.name.clone())) {
+                None => Found::Missing,
+                Some(object) => checksum(reference.kind, object).map_or(Found::Untracked, Found::Checksum),
+            };
+            (reference, found)
+        });
+        let tracked = track(&self.target, found.collect())?;
+        Plan::new(&self.owner, &self.spec, &self.settings, &self.target, tracked)
     }
 
     pub(super) fn primary(&self) -> &Value {

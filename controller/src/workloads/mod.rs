@@ -19,20 +19,18 @@ mod adoption_tests;
 mod fixtures;
 
 pub use autoscaler::{AutoscalerMode, autoscaler};
-pub use config_copies::config_copies;
-pub use config_refs::{ConfigKind, ConfigRef, Tracked, checksum, config_refs, track};
-pub use primary::{
-    PrimaryMode, REVISION_ANNOTATION, desired_primary, primary_matches, primary_template, written_revision,
-};
+pub use config_copies::{config_copies, copy_name};
+pub use config_refs::{ConfigKind, ConfigRef, Found, Tracked, checksum, config_refs, track, tracked_refs};
+pub use primary::{PrimaryMode, REVISION_ANNOTATION, desired_primary, primary_matches, primary_template, written_revision};
 pub use readiness::readiness;
 pub use scale::{ScaleTo, replicas_from_zero, scale, scaled_down};
-pub use services::{apex_reverted, apex_sends_to_primary, apex_service, services};
+pub use services::{revert_apex, apex_sends_to_primary, apex_service, services};
 
 use rollout::Spec;
 use rollout::spec::TargetKind;
 use serde_json::Value;
 
-use crate::objects::{Kind, Lookup, Owner, kinds};
+use crate::objects::{Kind, Owner, kinds};
 
 /// What the controller is told about workloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,16 +87,15 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Looks at the target and at the ConfigMaps and Secrets that it uses.
+    /// Looks at the target; see [`track`] for what it uses.
     ///
-    /// Errors when the target has no pod template, no label to select by, an update strategy that Serin cannot drive,
-    /// or uses a ConfigMap or Secret that does not exist.
+    /// Errors when the target has no pod template, no label to select by, or an update strategy that Serin cannot drive.
     pub fn new(
         owner: &'a Owner,
         spec: &'a Spec,
         settings: &'a Settings,
         target: &'a Value,
-        current: &dyn Lookup,
+        tracked: Tracked,
     ) -> Result<Self, WorkloadError> {
         let named = || format!("{} {}", spec.target.kind.as_str(), spec.target.name);
         match target.pointer("/spec/template/spec") {
@@ -121,7 +118,6 @@ impl<'a> Plan<'a> {
             }
         }
         let selector = selector(target, settings)?;
-        let tracked = track(target, settings, current)?;
         Ok(Plan { owner, spec, settings, target, selector, tracked })
     }
 

@@ -41,7 +41,7 @@ pub fn apex_sends_to_primary(plan: &Plan<'_>, current: &dyn Lookup) -> bool {
 
 /// What gives the Service that clients use back to its owner: it sends to the target again. `None` when there is none,
 /// or when it is the Canary's own and goes with it.
-pub fn apex_reverted(plan: &Plan<'_>, current: &dyn Lookup) -> Option<Desired> {
+pub fn revert_apex(plan: &Plan<'_>, current: &dyn Lookup) -> Option<Desired> {
     let live = current.get(KIND, &plan.spec.service_name)?;
     if plan.owner.controls(&live) {
         return None;
@@ -322,12 +322,12 @@ mod tests {
             let live =
                 json!({"metadata": {"annotations": annotations}, "spec": {"selector": {"app": "podinfo-primary"}}});
             case.put(KIND, "podinfo", live.clone());
-            let desired = apex_reverted(&case.plan().unwrap(), &case.objects).unwrap();
+            let desired = revert_apex(&case.plan().unwrap(), &case.objects).unwrap();
             assert_eq!(apply(Some(&live), &desired)["spec"]["selector"], expected);
         }
         // The Canary's own goes with it.
         let case = Case::deployment();
-        assert_eq!(apex_reverted(&case.plan().unwrap(), &case.objects), None);
+        assert_eq!(revert_apex(&case.plan().unwrap(), &case.objects), None);
     }
 
     #[test]

@@ -1,0 +1,161 @@
+//! What every pass shares. The clock is read here and nowhere else.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use rollout::Memory;
+use rollout::spec::{Defaults, RouterAbility, Webhook};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use crate::cache::{Cache, CanaryKey};
+use crate::configs::Configs;
+use crate::events::Recorder;
+use crate::http::Clients;
+use crate::metrics::Metrics;
+use crate::notifiers::GlobalSettings;
+use crate::rest::Rest;
+use crate::writer::Writer;
+use crate::{routers, workloads};
+
+/// Calls of event hooks at once; what comes on top is dropped, because events are many and hooks may be slow.
+const EVENT_CALLS: usize = 64;
+
+/// What the controller was told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// About workloads.
+    pub workloads: workloads::Settings,
+    /// For the state machine.
+    pub rollout: rollout::Settings,
+    /// Router of Canaries that name none.
+    pub provider: String,
+    /// Prometheus of Canaries that name none.
+    pub metrics_server: String,
+    /// Shortest time between two looks.
+    pub min_interval: std::time::Duration,
+    /// Refuse references into other namespaces.
+    pub no_cross_namespace_refs: bool,
+    /// Annotation prefix of the NGINX Ingress controller.
+    pub ingress_annotations_prefix: String,
+    /// Class of Ingress copies.
+    pub ingress_class: Option<String>,
+    /// Told in alerts.
+    pub cluster_name: String,
+    /// Who hears alerts of Canaries that name nobody.
+    pub notifier: GlobalSettings,
+    /// Who hears the events of Canaries that have no event hook.
+    pub event_hook: Option<Url>,
+}
+
+/// What every pass shares.
+pub struct Context {
+    /// What was told at the start.
+    pub settings: Settings,
+    /// What was seen.
+    pub cache: Cache,
+    /// Plain requests.
+    pub rest: Rest,
+    /// Writes of objects.
+    pub writer: Writer,
+    /// ConfigMaps and Secrets.
+    pub configs: Configs,
+    /// Connections to the outside.
+    pub clients: Arc<Clients>,
+    /// Bounds the calls of event hooks under way.
+    pub event_calls: Arc<Semaphore>,
+    /// Kubernetes Events.
+    pub events: Recorder,
+    /// For Prometheus.
+    pub metrics: Metrics,
+    abilities: Vec<RouterAbility>,
+    remembered: Mutex<HashMap<CanaryKey, Remembered>>,
+}
+
+/// What is remembered of one Canary between passes; all of it may be lost.
+#[derive(Clone, Default)]
+pub struct Remembered {
+    /// The state machine's own.
+    pub memory: Memory,
+    /// The last write that was refused: reason and message.
+    pub refused: Option<(String, String)>,
+    /// The Canary as our last status write left it, with the version that it replaced: the cache lags behind.
+    pub written: Option<(String, Arc<Value>)>,
+    /// Target and primary, for taking the metrics away.
+    pub names: Option<(String, String)>,
+}
+
+/// The parts of a [`Context`].
+pub struct Parts {
+    /// See [`Context::settings`].
+    pub settings: Settings,
+    /// See [`Context::cache`].
+    pub cache: Cache,
+    /// See [`Context::rest`].
+    pub rest: Rest,
+    /// See [`Context::events`].
+    pub events: Recorder,
+    /// See [`Context::metrics`].
+    pub metrics: Metrics,
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Context {
+        let Parts { settings, cache, rest, events, metrics } = parts;
+        Context {
+            writer: Writer::new(rest.clone(), cache.clone()),
+            configs: Configs::new(rest.clone(), cache.clone()),
+            clients: Arc::default(),
+            event_calls: Arc::new(Semaphore::new(EVENT_CALLS)),
+            abilities: routers::ROUTERS.iter().flat_map(|router| router.abilities()).copied().collect(),
+            remembered: Mutex::new(HashMap::new()),
+            settings,
+            cache,
+            rest,
+            events,
+            metrics,
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    /// What a Canary is parsed with.
+    pub fn defaults(&self) -> Defaults<'_> {
+        Defaults {
+            provider: &self.settings.provider,
+            routers: &self.abilities,
+            min_interval: self.settings.min_interval,
+            no_cross_namespace_refs: self.settings.no_cross_namespace_refs,
+        }
+    }
+
+    /// The hook that hears events of Canaries without one of their own.
+    pub fn event_hook(&self) -> Option<Webhook> {
+        self.settings.event_hook.clone().map(crate::webhooks::global_event_hook)
+    }
+
+    /// What is remembered of the Canary.
+    pub fn recall(&self, key: &CanaryKey) -> Remembered {
+        self.lock().get(key).cloned().unwrap_or_default()
+    }
+
+    /// Remembers.
+    pub fn remember(&self, key: &CanaryKey, remembered: Remembered) {
+        self.lock().insert(key.clone(), remembered);
+    }
+
+    /// Forgets the Canary; returns what was remembered.
+    pub fn forget(&self, key: &CanaryKey) -> Option<Remembered> {
+        self.lock().remove(key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CanaryKey, Remembered>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,131 @@
+//! Asks the world what the core wants to know: hooks and metrics, side by side, each with its own deadline.
+
+use std::collections::BTreeMap;
+
+use crds::{MetricTemplate, Phase};
+use futures::future::join_all;
+use rollout::spec::{HookKind, Metric, MetricSource, Spec};
+use rollout::{Answers, Ask, HookAnswer, Reading, State};
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::objects::{Owner, kinds};
+use crate::providers::{self, Patience, TemplateFound};
+use crate::view::View;
+use crate::webhooks::{self, HookCall, Pauses};
+
+/// Asks, and adds the answers.
+pub async fn gather(
+    context: &Context,
+    view: &View,
+    owner: &Owner,
+    spec: &Spec,
+    state: &State,
+    asks: &[Ask],
+    answers: &mut Answers,
+) {
+    let phase = state.stage.phase();
+    let checksum = state.applied.as_ref().map_or("", |revision| revision.id.as_str());
+    let hooks = asks.iter().filter_map(|ask| match ask {
+        Ask::Hooks(kind) => Some(*kind),
+        Ask::Metrics => None,
+    });
+    let hooks = join_all(hooks.map(|kind| async move {
+        (kind, call_hooks(context, owner, spec, phase, checksum, kind).await)
+    }));
+    let metrics = async {
+        if asks.contains(&Ask::Metrics) {
+            let readings = spec.metrics.iter().map(|metric| read(context, view, owner, spec, metric));
+            Some(join_all(readings).await)
+        } else {
+            None
+        }
+    };
+    let (hooks, metrics) = futures::join!(hooks, metrics);
+    answers.hooks.extend(hooks);
+    if let Some(readings) = metrics {
+        for (name, reading) in &readings {
+            if let Reading::Value(value) = reading {
+                context.metrics.analysis(&owner.namespace, &spec.target.name, name, *value);
+            }
+        }
+        answers.metrics = Some(readings);
+    }
+}
+
+async fn call_hooks(
+    context: &Context,
+    owner: &Owner,
+    spec: &Spec,
+    phase: Phase,
+    checksum: &str,
+    kind: HookKind,
+) -> Vec<(String, HookAnswer)> {
+    let hooks = spec.webhooks.iter().filter(|hook| hook.kind == kind);
+    join_all(hooks.map(|hook| async move {
+        let call = HookCall { hook, canary: &owner.name, namespace: &owner.namespace, phase, checksum, event: None };
+        (hook.name.clone(), webhooks::call(&call, &context.clients, Pauses::default()).await)
+    }))
+    .await
+}
+
+async fn read(context: &Context, view: &View, owner: &Owner, spec: &Spec, metric: &Metric) -> (String, Reading) {
+    (metric.name.clone(), reading(context, view, owner, spec, metric).await)
+}
+
+async fn reading(context: &Context, view: &View, owner: &Owner, spec: &Spec, metric: &Metric) -> Reading {
+    let template = match &metric.source {
+        MetricSource::Template { namespace, name, .. } => match template(context, view, namespace, name).await {
+            Ok(template) => template,
+            Err(reading) => return reading,
+        },
+        MetricSource::SuccessRate | MetricSource::Duration | MetricSource::Inline(_) => None,
+    };
+    let found = template.as_ref().map(|(template, secret)| TemplateFound {
+        spec: &template.spec,
+        secret: secret.as_ref(),
+    });
+    let server = &context.settings.metrics_server;
+    match providers::prepare(metric, spec, &owner.name, &owner.namespace, server, found) {
+        Ok(query) => providers::read(&query, &context.clients, Patience::default(), context.now()).await,
+        Err(problem) => problem.into(),
+    }
+}
+
+type SecretData = BTreeMap<String, Vec<u8>>;
+
+async fn template(
+    context: &Context,
+    view: &View,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<(MetricTemplate, Option<SecretData>)>, Reading> {
+    let Some(object) = view.get_in(kinds::METRIC_TEMPLATE, namespace, name) else { return Ok(None) };
+    let template: MetricTemplate = serde_path_to_error::deserialize(object.as_ref())
+        .map_err(|error| Reading::Invalid(format!("MetricTemplate {namespace}/{name}: {error}")))?;
+    let Some(secret) = template.spec.provider.secret_ref.as_ref() else { return Ok(Some((template, None))) };
+    let data = secret_data(context, namespace, &secret.name).await.map_err(Reading::Unavailable)?;
+    Ok(Some((template, data)))
+}
+
+/// Data of a Secret, decoded; `None` when there is no such Secret.
+pub async fn secret_data(context: &Context, namespace: &str, name: &str) -> Result<Option<SecretData>, String> {
+    let object = context
+        .configs
+        .read(kinds::SECRET, namespace, name)
+        .await
+        .map_err(|problem| problem.to_string())?;
+    Ok(object.map(|object| decode(&object)))
+}
+
+fn decode(secret: &Value) -> SecretData {
+    use base64::Engine as _;
+    let data = secret.get("data").and_then(Value::as_object);
+    data.into_iter()
+        .flatten()
+        .filter_map(|(key, value)| {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str()?).ok()?;
+            Some((key.clone(), bytes))
+        })
+        .collect()
+}

@@ -1,0 +1,226 @@
+//! One look at the cluster: from objects to plain values for the core. Costs a request only when a ConfigMap or
+//! Secret changed since its checksum was made.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rollout::desired::Intent;
+use rollout::{Command, Desired, Observation, PrimarySeen, Spec, Stage, State, TargetSeen, Traffic};
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::objects::{Kind, Lookup, Owner, kinds};
+use crate::problem::ApiProblem;
+use crate::routers::{self, Observed, Route, Router};
+use crate::view::View;
+use crate::workloads::{self, ConfigKind, Found, Plan, Tracked, WorkloadError};
+
+/// The finalizer of the contract.
+pub const FINALIZER: &str = "finalizer.flagger.app";
+/// What is asked.
+pub const COMMAND: &str = "serin.dev/command";
+/// Its unique id.
+pub const COMMAND_ID: &str = "serin.dev/command-id";
+/// Who asks.
+pub const COMMAND_BY: &str = "serin.dev/command-by";
+
+/// The objects of one look, for rendering what should be.
+pub struct Scene<'a> {
+    /// The controller.
+    pub context: &'a Context,
+    /// Where objects are looked up.
+    pub view: &'a View,
+    /// The Canary.
+    pub owner: &'a Owner,
+    /// What it asks for.
+    pub spec: &'a Spec,
+    /// The target, when it exists and is understood.
+    pub target: Option<(Arc<Value>, Tracked)>,
+    /// The primary, when it exists.
+    pub primary: Option<Arc<Value>>,
+    /// The router.
+    pub router: &'static dyn Router,
+}
+
+impl<'a> Scene<'a> {
+    /// Looks. Errors are those of reading a ConfigMap or Secret.
+    pub async fn look(
+        context: &'a Context,
+        view: &'a View,
+        owner: &'a Owner,
+        spec: &'a Spec,
+    ) -> Result<(Scene<'a>, Vec<(String, String)>), ApiProblem> {
+        let kind = workloads::object_kind(spec.target.kind);
+        let mut problems = Vec::new();
+        let target = view.get(kind, &spec.target.name);
+        let primary = view.get(kind, &spec.primary_name());
+        let target = match target {
+            Some(target) => match track(context, view, &target).await? {
+                Ok(tracked) => Some((target, tracked)),
+                Err(problem) => {
+                    problems.push(("TargetInvalid".to_owned(), problem.to_string()));
+                    None
+                }
+            },
+            None => None,
+        };
+        let router = routers::by_name(&spec.provider).ok_or_else(|| unknown_router(&spec.provider))?;
+        let scene = Scene { context, view, owner, spec, target, primary, router };
+        if let Some((target, tracked)) = &scene.target
+            && let Err(problem) = scene.plan(target, tracked)
+        {
+            problems.push(("TargetInvalid".to_owned(), problem.to_string()));
+        }
+        Ok((scene, problems))
+    }
+
+    /// The plan for this target.
+    pub fn plan<'b>(&'b self, target: &'b Value, tracked: &Tracked) -> Result<Plan<'b>, WorkloadError> {
+        Plan::new(self.owner, self.spec, &self.context.settings.workloads, target, tracked.clone())
+    }
+
+    /// What the router is told.
+    pub fn route<'b>(&'b self, intent: &'b Intent) -> Route<'b> {
+        Route {
+            owner: self.owner,
+            spec: self.spec,
+            intent,
+            ingress_annotations_prefix: &self.context.settings.ingress_annotations_prefix,
+            ingress_class: self.context.settings.ingress_class.as_deref(),
+        }
+    }
+
+    /// Plain values for the core.
+    pub fn observation(
+        &self,
+        canary: &Value,
+        state: &State,
+        problems: Vec<(String, String)>,
+        now: Timestamp,
+    ) -> Observation {
+        let spec = self.spec;
+        let kind = spec.target.kind;
+        let plan = self.target.as_ref().and_then(|(target, tracked)| self.plan(target, tracked).ok());
+        // Only where somebody waits does the time of the last transition start a deadline.
+        let (canary_since, primary_since) = match &state.stage {
+            Stage::Progressing(_) | Stage::WaitingPromotion(_) | Stage::Terminating => (state.since, None),
+            Stage::Promoting { .. } => (None, state.since),
+            Stage::New
+            | Stage::Initializing
+            | Stage::Initialized
+            | Stage::Waiting { .. }
+            | Stage::Finalising { .. }
+            | Stage::Succeeded
+            | Stage::Failed { .. }
+            | Stage::Terminated => (None, None),
+        };
+        let target = plan.as_ref().map(|plan| TargetSeen {
+            revision: plan.revision(),
+            scaled_down: workloads::scaled_down(kind, plan.target),
+            readiness: workloads::readiness(
+                kind,
+                plan.target,
+                spec.canary_ready_percent,
+                spec.progress_deadline,
+                canary_since,
+                now,
+            ),
+            matches_primary: self.primary.as_ref().is_some_and(|primary| workloads::primary_matches(plan, primary)),
+        });
+        let primary = self.primary.as_ref().map(|primary| PrimarySeen {
+            revision: workloads::written_revision(primary).map(str::to_owned),
+            readiness: workloads::readiness(
+                kind,
+                primary,
+                spec.primary_ready_percent,
+                spec.progress_deadline,
+                primary_since,
+                now,
+            ),
+        });
+        let deleting = canary.pointer("/metadata/deletionTimestamp").is_some();
+        let apex = plan.as_ref().is_some_and(|plan| {
+            // What the Canary owns goes with it and need not be given back.
+            let goes_along = deleting
+                && self.view.get(kinds::SERVICE, &spec.service_name).is_none_or(|service| self.owner.controls(&service));
+            !goes_along && workloads::apex_sends_to_primary(plan, self.view)
+        });
+        Observation {
+            uid: self.owner.uid.clone(),
+            namespace: self.owner.namespace.clone(),
+            name: self.owner.name.clone(),
+            generation: canary.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
+            deleting,
+            finalizer: has_finalizer(canary),
+            command: command(canary),
+            target,
+            primary,
+            apex,
+            traffic: self.traffic(state),
+            problems,
+        }
+    }
+
+    fn traffic(&self, state: &State) -> Traffic {
+        let intent = Desired::untouched(state).intent;
+        match self.router.observe(&self.route(&intent), self.view) {
+            Ok(Observed::Split { canary_weight, mirrored }) => Traffic::Split { weight: canary_weight, mirrored },
+            Ok(Observed::Pending(why)) => Traffic::Pending(why),
+            Ok(Observed::Missing) => Traffic::Missing,
+            Err(problem) => Traffic::Broken(problem.to_string()),
+        }
+    }
+}
+
+/// Checksums of what the target uses; a request only for what changed.
+async fn track(
+    context: &Context,
+    view: &View,
+    target: &Value,
+) -> Result<Result<Tracked, WorkloadError>, ApiProblem> {
+    let settings = &context.settings.workloads;
+    let mut found = Vec::new();
+    for reference in workloads::tracked_refs(target, settings) {
+        let checksum = match reference.kind {
+            ConfigKind::ConfigMap => |object: &Value| workloads::checksum(ConfigKind::ConfigMap, object),
+            ConfigKind::Secret => |object: &Value| workloads::checksum(ConfigKind::Secret, object),
+        };
+        let seen = match context.configs.checksum(view, reference.kind.object(), &reference.name, checksum).await? {
+            None => Found::Missing,
+            Some(None) => Found::Untracked,
+            Some(Some(checksum)) => Found::Checksum(checksum),
+        };
+        found.push((reference, seen));
+    }
+    Ok(workloads::track(target, found))
+}
+
+fn unknown_router(name: &str) -> ApiProblem {
+    ApiProblem {
+        class: crate::problem::Class::Invalid,
+        doing: "choose a router".into(),
+        message: format!("provider {name} is not known"),
+    }
+}
+
+/// The kinds whose watches must stand before a Canary with this provider can be looked at.
+pub fn needed_kinds(spec: &Spec) -> Vec<Kind> {
+    let mut kinds = vec![workloads::object_kind(spec.target.kind), kinds::SERVICE];
+    if let Some(router) = routers::by_name(&spec.provider) {
+        kinds.extend(router.resources(&spec.provider).into_iter().map(|(kind, _)| kind));
+    }
+    kinds
+}
+
+fn has_finalizer(canary: &Value) -> bool {
+    canary
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array)
+        .is_some_and(|finalizers| finalizers.iter().any(|finalizer| finalizer == FINALIZER))
+}
+
+fn command(canary: &Value) -> Option<Command> {
+    let annotations = canary.pointer("/metadata/annotations")?;
+    let text = |key: &str| annotations.get(key).and_then(Value::as_str).map(str::to_owned);
+    Some(Command { verb: text(COMMAND)?, id: text(COMMAND_ID)?, by: text(COMMAND_BY) })
+}

@@ -1,0 +1,277 @@
+//! One pass over one Canary, always in this order: view, parse, ask until the core decides, persist, converge,
+//! announce. The status is written before anything else; dying between two writes costs one pass and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::CanaryStatus;
+use jiff::Timestamp;
+use rollout::desired::FinalizerAction;
+use rollout::{Answers, Input, Outcome, Spec, State, Step};
+use serde_json::Value;
+
+use crate::announce;
+use crate::cache::CanaryKey;
+use crate::context::{Context, Remembered};
+use crate::converge::{ConvergeError, converge};
+use crate::gather::gather;
+use crate::objects::Owner;
+use crate::observe::{FINALIZER, Scene};
+use crate::problem::{ApiProblem, Class};
+use crate::queue;
+
+/// Questions asked in one pass at most; the core asks at most four times in a row.
+const ROUNDS: usize = 8;
+
+/// Why a pass did not end well. It is tried again with back-off.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The Kubernetes API refused.
+    #[error(transparent)]
+    Api(#[from] ApiProblem),
+    /// Something cannot be made true.
+    #[error(transparent)]
+    Converge(#[from] ConvergeError),
+    /// The status cannot be read; it is not overwritten.
+    #[error("reading the status of the Canary failed: {0}; mend or remove the field")]
+    Status(String),
+    /// The core never came to a decision.
+    #[error("no decision after {ROUNDS} rounds of questions; this is a defect of Serin")]
+    Undecided,
+}
+
+/// One pass.
+pub async fn reconcile(context: Arc<Context>, key: CanaryKey) -> Result<queue::Outcome, ReconcileError> {
+    let Some(seen) = context.cache.canary(&key) else {
+        forget(&context, &key);
+        return Ok(queue::Outcome::default());
+    };
+    let mut remembered = context.recall(&key);
+    let canary = newest(seen, &remembered);
+    match pass(&context, &key, &canary, &mut remembered).await {
+        Ok(outcome) => {
+            context.remember(&key, remembered);
+            Ok(outcome)
+        }
+        // Someone else wrote the Canary: what was decided rests on old facts. Its new version wakes us.
+        Err(ReconcileError::Api(ApiProblem { class: Class::Conflict | Class::NotFound, .. })) => {
+            Ok(queue::Outcome { requeue_after: Some(Duration::from_millis(200)) })
+        }
+        Err(ReconcileError::Converge(problem)) => {
+            context.remember(&key, remembered);
+            if let ConvergeError::Api(ApiProblem { class: Class::Conflict, .. }) = problem {
+                return Ok(queue::Outcome { requeue_after: Some(Duration::from_millis(200)) });
+            }
+            Err(ReconcileError::Converge(problem))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn pass(
+    context: &Arc<Context>,
+    key: &CanaryKey,
+    canary: &Arc<Value>,
+    remembered: &mut Remembered,
+) -> Result<queue::Outcome, ReconcileError> {
+    let before: CanaryStatus = match canary.get("status") {
+        Some(status) => {
+            serde_path_to_error::deserialize(status).map_err(|error| ReconcileError::Status(error.to_string()))?
+        }
+        None => CanaryStatus::default(),
+    };
+    let now = context.now();
+    let generation = canary.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+    let spec = match parse(context, key, canary) {
+        Ok(spec) => spec,
+        Err(problems) => {
+            let view = context.cache.view(key.clone());
+            view.finish();
+            let status = rollout::report::invalid(&before, &problems, generation, now);
+            if persist(context, canary, &before, &status, remembered).await? {
+                for problem in &problems {
+                    announce::event(context, canary, None, true, problem);
+                }
+            }
+            return Ok(queue::Outcome::default());
+        }
+    };
+    let owner = Owner {
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+        uid: canary.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
+    };
+    remembered.names = Some((spec.target.name.clone(), spec.primary_name()));
+    let state = State::from_status(&before);
+    let mut answers = Answers::default();
+    for _ in 0..ROUNDS {
+        let view = context.cache.view(key.clone());
+        for kind in crate::observe::needed_kinds(&spec) {
+            context.cache.ensure(kind);
+        }
+        let (scene, mut problems) = Scene::look(context, &view, &owner, &spec).await?;
+        let now = context.now();
+        let blocked: Vec<String> = view.problems();
+        let unsynced = view.unsynced().len() > blocked.len();
+        problems.extend(blocked.into_iter().map(|problem| ("CannotWatch".to_owned(), problem)));
+        let seen = scene.observation(canary, &state, problems, now);
+        if unsynced || view.unsynced().len() > view.problems().len() {
+            // What was not found may well exist: nothing is decided before all is listed, which wakes us.
+            return Ok(queue::Outcome::default());
+        }
+        let settings = context.settings.rollout;
+        let input = Input {
+            spec: &spec,
+            state: &state,
+            seen: &seen,
+            memory: &remembered.memory,
+            answers: &answers,
+            settings: &settings,
+            now,
+        };
+        match rollout::step(input) {
+            Outcome::Ask(asks) => {
+                let started = std::time::Instant::now();
+                gather(context, &view, &owner, &spec, &state, &asks, &mut answers).await;
+                context.metrics.duration(&owner.namespace, &spec.target.name, started.elapsed().as_secs_f64());
+            }
+            Outcome::Step(step) => {
+                let decided = Decided { canary, before: &before, generation, now };
+                let outcome = carry_out(&scene, decided, *step, remembered).await;
+                view.finish();
+                return outcome;
+            }
+        }
+    }
+    Err(ReconcileError::Undecided)
+}
+
+struct Decided<'a> {
+    canary: &'a Arc<Value>,
+    before: &'a CanaryStatus,
+    generation: i64,
+    now: Timestamp,
+}
+
+/// Persist, converge, announce.
+async fn carry_out(
+    scene: &Scene<'_>,
+    decided: Decided<'_>,
+    mut step: Step,
+    remembered: &mut Remembered,
+) -> Result<queue::Outcome, ReconcileError> {
+    let context = scene.context;
+    let Decided { canary, before, generation, now } = decided;
+    if let Some((reason, message)) = remembered.refused.clone() {
+        step.waiting.insert(0, crds::WaitingFor { reason, message });
+    }
+    let status = rollout::report::status(&step, before, scene.spec.target.kind, generation, now);
+    persist(context, canary, before, &status, remembered).await?;
+    remembered.memory = step.memory.clone();
+    let revision = step.state.applied.as_ref().map(|revision| revision.id.clone());
+    // The primary is first made from what stands there; later only from what was analysed.
+    let revision = revision.filter(|_| step.desired.primary == rollout::desired::PrimaryAction::Promote);
+    let converged = converge(scene, &step.desired, revision.as_deref()).await;
+    announce::announce(scene, canary, &step, remembered).await;
+    let finalizer = match step.desired.finalizer {
+        FinalizerAction::Keep => None,
+        FinalizerAction::Add => Some(true),
+        FinalizerAction::Remove => Some(false),
+    };
+    if let Err(problem) = converged {
+        if !problem.is_passing() {
+            let refused = (problem.reason().to_owned(), problem.to_string());
+            if remembered.refused.as_ref() != Some(&refused) {
+                announce::event(context, canary, Some(scene.spec), true, &refused.1);
+            }
+            remembered.refused = Some(refused);
+        }
+        return Err(problem.into());
+    }
+    let mended = remembered.refused.take().is_some();
+    if let Some(present) = finalizer {
+        let newest = newest(canary.clone(), remembered);
+        context.writer.set_finalizer(&newest, FINALIZER, present).await?;
+    }
+    if mended || !remembered.memory.delivered.is_empty() {
+        return Ok(queue::Outcome { requeue_after: Some(Duration::ZERO) });
+    }
+    let requeue_after = step.wake.map(|wake| {
+        // A hair later, so that the time has come when we look.
+        Duration::try_from(wake.duration_since(context.now())).unwrap_or_default() + Duration::from_millis(1)
+    });
+    Ok(queue::Outcome { requeue_after })
+}
+
+/// Writes the status when it differs; true when it did.
+async fn persist(
+    context: &Context,
+    canary: &Arc<Value>,
+    before: &CanaryStatus,
+    status: &CanaryStatus,
+    remembered: &mut Remembered,
+) -> Result<bool, ReconcileError> {
+    if before == status && canary.get("status").is_some() {
+        return Ok(false);
+    }
+    let value = serde_json::to_value(status).map_err(|error| ReconcileError::Status(error.to_string()))?;
+    let written = context.writer.persist_status(canary, &value).await?;
+    let replaced = version(canary).to_owned();
+    // What the cache holds may be older than what we just replaced.
+    let base = match remembered.written.take() {
+        Some((base, ours)) if version(&ours) == replaced => base,
+        Some(_) | None => replaced,
+    };
+    remembered.written = Some((base, Arc::new(written)));
+    Ok(true)
+}
+
+/// The Canary as the cache has it, or as our own last write left it when the cache has not seen that yet.
+fn newest(cached: Arc<Value>, remembered: &Remembered) -> Arc<Value> {
+    match &remembered.written {
+        Some((base, ours)) if version(&cached) == base => ours.clone(),
+        Some(_) | None => cached,
+    }
+}
+
+fn version(object: &Value) -> &str {
+    object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn parse(context: &Context, key: &CanaryKey, canary: &Value) -> Result<Spec, Vec<String>> {
+    let typed = rollout::parse::from_value(canary).map_err(|invalid| vec![invalid.to_string()])?;
+    let spec = rollout::parse::parse(&typed, &context.defaults())
+        .map_err(|invalid| invalid.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    if let Some(first) = first_of_target(context, key, canary, &spec) {
+        return Err(vec![format!(
+            "spec.targetRef: {} {} is already the target of Canary {}; delete one of the two",
+            spec.target.kind.as_str(),
+            spec.target.name,
+            first.name
+        )]);
+    }
+    Ok(spec)
+}
+
+/// An older Canary with the same target, if there is one: two would tear at the same workload.
+fn first_of_target(context: &Context, key: &CanaryKey, canary: &Value, spec: &Spec) -> Option<CanaryKey> {
+    let rivals = context.cache.canaries_of_target(&key.namespace, spec.target.kind.as_str(), &spec.target.name);
+    let born = |canary: &Value| {
+        canary.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let own = (born(canary), key.name.clone());
+    rivals
+        .into_iter()
+        .filter(|rival| rival != key)
+        .filter_map(|rival| Some(((born(context.cache.canary(&rival)?.as_ref()), rival.name.clone()), rival)))
+        .filter(|(age, _)| *age < own)
+        .min_by(|left, right| left.0.cmp(&right.0))
+        .map(|(_, rival)| rival)
+}
+
+fn forget(context: &Context, key: &CanaryKey) {
+    context.cache.view(key.clone()).finish();
+    if let Some(Remembered { names: Some((target, primary)), .. }) = context.forget(key) {
+        context.metrics.forget(&key.namespace, &target, &primary);
+    }
+}

@@ -1,0 +1,262 @@
+//! Starts the controller, keeps it running, and ends it in order.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use url::Url;
+
+use crate::args::{ControllerArgs, from_go_style};
+use crate::cache::Cache;
+use crate::context::{Context, Parts, Settings};
+use crate::events::Recorder;
+use crate::leader::{Election, Timing};
+use crate::metrics::Metrics;
+use crate::notifiers::GlobalSettings;
+use crate::objects::{Kind, kinds};
+use crate::queue::{Limits, Queue};
+use crate::reconcile::reconcile;
+use crate::rest::Rest;
+use crate::server::{Health, bind, serve};
+use crate::{http, routers, telemetry, workloads};
+
+/// Threads of the runtime: passes wait more than they work, and each thread costs memory.
+const WORKERS: usize = 2;
+
+#[derive(Parser)]
+#[command(name = "serin run", about = "Runs the controller", disable_version_flag = true)]
+struct CommandLine {
+    #[command(flatten)]
+    args: ControllerArgs,
+}
+
+/// The controller as a program: parses its flags (without the program's name; Go's style or double dashes) and runs it.
+///
+/// # Errors
+/// As [`run`]. A command line that cannot be understood ends the process with its usage.
+pub fn main(flags: Vec<OsString>) -> anyhow::Result<()> {
+    let flags = flags.into_iter().map(|flag| flag.to_string_lossy().into_owned());
+    let (flags, warnings) = from_go_style(flags);
+    let args = CommandLine::parse_from(std::iter::once("serin run".to_owned()).chain(flags)).args;
+    let args = args.with_environment(|name| std::env::var(name).ok());
+    if args.print_version {
+        // What a program asks for belongs on stdout, and there is no log yet.
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), "{}", env!("CARGO_PKG_VERSION")).context("writing the version")?;
+        return Ok(());
+    }
+    telemetry::start(args.log_level, args.zap_encoding).context("starting the log")?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(run(args))
+}
+
+/// Runs the controller until it is told to end (SIGTERM, SIGINT) or loses its leadership, which is an error.
+///
+/// # Errors
+/// When the command line, the cluster or the port cannot be used.
+pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
+    http::install_cryptography();
+    let settings = settings(&args)?;
+    let client = client(&args).await?;
+    let version = client
+        .apiserver_version()
+        .await
+        .context("asking the Kubernetes API server for its version; check --kubeconfig, --master and the network")?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        kubernetes = version.git_version,
+        provider = settings.provider,
+        "starting"
+    );
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), &settings.provider);
+    let queue = Queue::new(Limits::default(), metrics.clone());
+    let namespace = args.watched_namespace().map(str::to_owned);
+    let cache = Cache::new(client.clone(), namespace, queue.clone(), metrics.clone());
+    cache.ensure(kinds::CANARY);
+    let rest = Rest::new(client, metrics.clone());
+    let (events, events_task) = Recorder::start(rest.clone(), metrics.clone());
+    let health = Health::new(cache.clone(), metrics.clone());
+    let election = args.enable_leader_election.then(|| {
+        Election::new(rest.clone(), args.lease_namespace(), &identity(), Timing::default())
+    });
+    let context = Arc::new(Context::new(Parts { settings, cache: cache.clone(), rest, events, metrics }));
+
+    let (stop, stopped) = watch::channel(false);
+    let listener = bind(args.port).await.with_context(|| format!("listening on port {}", args.port))?;
+    let server = tokio::spawn(serve(listener, health.clone(), until(stopped.clone())));
+    tokio::spawn(async move {
+        if let Err(error) = interrupted().await {
+            tracing::error!("cannot listen for signals: {error}");
+        }
+        // Nobody listens any more only when all has ended.
+        let _ = stop.send(true);
+    });
+
+    let guard = health.guard();
+    let lost = lead(election, &context, &queue, stopped).await;
+    guard.done();
+    cache.stop();
+    drop(context);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), events_task).await;
+    tracing::info!("ended");
+    match lost {
+        Some(lost) => anyhow::bail!("{lost}"),
+        None => {
+            server.await.context("waiting for the HTTP server")?.context("serving HTTP")?;
+            Ok(())
+        }
+    }
+}
+
+/// Waits for leadership where there is an election, and works until the end; returns why leadership was lost.
+async fn lead(
+    election: Option<Election>,
+    context: &Arc<Context>,
+    queue: &Queue<crate::cache::CanaryKey>,
+    stopped: watch::Receiver<bool>,
+) -> Option<String> {
+    let work = |stop| {
+        let shared = context.clone();
+        queue.run(stop, move |key| reconcile(shared.clone(), key))
+    };
+    let Some(election) = election else {
+        work(Box::pin(until(stopped)) as futures::future::BoxFuture<'static, ()>).await;
+        return None;
+    };
+    let mut leadership = tokio::select! {
+        leadership = election.acquire() => leadership,
+        () = until(stopped.clone()) => return None,
+    };
+    let (ended, end) = watch::channel(false);
+    let stop = async move {
+        tokio::select! {
+            () = until(stopped) => {}
+            () = until(end) => {}
+        }
+    };
+    let working = work(Box::pin(stop));
+    tokio::pin!(working);
+    tokio::select! {
+        () = &mut working => {
+            leadership.release().await;
+            None
+        }
+        lost = leadership.keep() => {
+            let _ = ended.send(true);
+            // Another replica may lead already: what runs is cut off, and the next writes are refused by version.
+            Some(lost.to_string())
+        }
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is an end as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn interrupted() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM received, ending"),
+        _ = interrupt.recv() => tracing::info!("SIGINT received, ending"),
+    }
+    Ok(())
+}
+
+/// Unique among the replicas: the name of the pod, with something random.
+fn identity() -> String {
+    let name = std::env::var("HOSTNAME").unwrap_or_else(|_| "serin".into());
+    format!("{name}_{:016x}", rand::random::<u64>())
+}
+
+async fn client(args: &ControllerArgs) -> anyhow::Result<Client> {
+    let mut config = match &args.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("using {}", path.display()))?
+        }
+        None => Config::infer().await.context("finding the cluster; give --kubeconfig outside of one")?,
+    };
+    if let Some(master) = &args.master {
+        config.cluster_url = master.parse().with_context(|| format!("--master {master} is not a URL"))?;
+    }
+    Client::try_from(config).context("making a client for the Kubernetes API")
+}
+
+fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    if args.kubeconfig_service_mesh.is_some() {
+        anyhow::bail!("--kubeconfig-service-mesh is not supported by this version; routes must be in the same cluster");
+    }
+    let event_hook = given(&args.event_webhook)
+        .map(|url| Url::parse(&url).context("--event-webhook (or EVENT_WEBHOOK_URL) is not a URL"))
+        .transpose()?;
+    let notifier = GlobalSettings {
+        slack_url: given(&args.slack_url),
+        slack_token: given(&args.slack_token),
+        slack_proxy: given(&args.slack_proxy_url),
+        slack_user: given(&args.slack_user),
+        slack_channel: given(&args.slack_channel),
+        msteams_url: given(&args.msteams_url),
+        msteams_proxy: given(&args.msteams_proxy_url),
+    };
+    let told = notifier.slack_url.is_some() || notifier.msteams_url.is_some();
+    Ok(Settings {
+        workloads: workloads::Settings {
+            selector_labels: args.selector_labels.clone(),
+            include_label_prefix: args.include_label_prefix.clone(),
+            config_tracking: args.enable_config_tracking,
+        },
+        rollout: rollout::Settings { drain: args.drain, global_notifier: told },
+        provider: args.mesh_provider.clone(),
+        metrics_server: args.metrics_server.clone(),
+        min_interval: args.min_interval,
+        no_cross_namespace_refs: args.no_cross_namespace_refs,
+        ingress_annotations_prefix: args.ingress_annotations_prefix.clone(),
+        ingress_class: given(&args.ingress_class),
+        cluster_name: args.cluster_name.clone(),
+        notifier,
+        event_hook,
+    })
+}
+
+/// The kinds that Serin reads or writes, and whether it writes them; rights derive from this.
+pub fn resources() -> Vec<(Kind, bool)> {
+    let mut kinds = vec![
+        (kinds::CANARY, true),
+        (kinds::METRIC_TEMPLATE, false),
+        (kinds::ALERT_PROVIDER, false),
+        (kinds::DEPLOYMENT, true),
+        (kinds::DAEMON_SET, true),
+        (kinds::SERVICE, true),
+        (kinds::CONFIG_MAP, true),
+        (kinds::SECRET, true),
+        (kinds::HORIZONTAL_POD_AUTOSCALER, true),
+        (kinds::EVENT, true),
+        (kinds::LEASE, true),
+    ];
+    for router in routers::ROUTERS {
+        for ability in router.abilities() {
+            for resource in router.resources(ability.name) {
+                if !kinds.contains(&resource) {
+                    kinds.push(resource);
+                }
+            }
+        }
+    }
+    kinds
+}
