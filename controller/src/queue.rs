@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 use crate::metrics::{Metrics, PassOutcome};
 
+/// Due keys that are counted at any time; more are counted once a second.
+const FEW: usize = 64;
+
 /// What a key must be.
 pub trait Key: Clone + Eq + Hash + Ord + Display + Send + Sync + 'static {}
 impl<K: Clone + Eq + Hash + Ord + Display + Send + Sync + 'static> Key for K {}
@@ -138,8 +141,7 @@ impl<K: Key> Queue<K> {
 
     /// Keys that are due now and wait for a place.
     pub fn depth(&self) -> usize {
-        let now = Instant::now();
-        self.lock().due.iter().take_while(|(due, _)| *due <= now).count()
+        self.depth_up_to(usize::MAX)
     }
 
     /// Runs `work` for every due key until `stop` resolves; then waits for running passes, no longer than the drain
@@ -152,6 +154,7 @@ impl<K: Key> Queue<K> {
     {
         let mut passes: JoinSet<Result<Outcome, E>> = JoinSet::new();
         let mut keys: HashMap<Id, K> = HashMap::new();
+        let mut counted = Instant::now();
         tokio::pin!(stop);
         loop {
             while passes.len() < self.shared.limits.passes
@@ -160,7 +163,12 @@ impl<K: Key> Queue<K> {
                 let handle = passes.spawn(work(key.clone()));
                 keys.insert(handle.id(), key);
             }
-            self.shared.metrics.queue(self.depth(), passes.len());
+            // Counting thousands after each of thousands of passes would cost more than the passes.
+            let few = self.depth_up_to(FEW);
+            if few < FEW || counted.elapsed() >= Duration::from_secs(1) {
+                self.shared.metrics.queue(if few < FEW { few } else { self.depth() }, passes.len());
+                counted = Instant::now();
+            }
             let next = if passes.len() < self.shared.limits.passes { self.next_due() } else { None };
             tokio::select! {
                 () = &mut stop => break,
@@ -178,6 +186,11 @@ impl<K: Key> Queue<K> {
             tracing::warn!(passes = passes.len(), "giving up passes that did not end in time");
             passes.shutdown().await;
         }
+    }
+
+    fn depth_up_to(&self, most: usize) -> usize {
+        let now = Instant::now();
+        self.lock().due.iter().take(most).take_while(|(due, _)| *due <= now).count()
     }
 
     fn ended<E: Display>(&self, keys: &mut HashMap<Id, K>, ended: Result<(Id, Result<Outcome, E>), JoinError>) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use e2e::audit::Audit;
 use e2e::workload::{self, NAME, V0, V1, V2, analysis, intervals};
 use e2e::{Gate, Scene, objects, wait_for};
 use serde_json::json;
@@ -26,6 +27,7 @@ pub(crate) async fn commit_reaches_all_users_step_by_step(scene: Arc<Scene>) -> 
 
     git.commit("Ship 6.0.1", &[workload::deployment(V1)]).await?;
     for weight in [10, 30, 50] {
+        let audit = Audit::from_now(&scene.cluster, &scene.controller_user())?;
         gate.admit(1);
         wait_for(&format!("weight {weight}"), intervals(6), || async {
             let (weights, canary) = (scene.weights().await?, scene.canary().await?);
@@ -34,6 +36,9 @@ pub(crate) async fn commit_reaches_all_users_step_by_step(scene: Arc<Scene>) -> 
             Ok(())
         })
         .await?;
+        if let Some(audit) = audit {
+            scene.report(&format!("weight {weight}: the step cost these requests: {:?}", audit.requests()?));
+        }
         #[expect(clippy::cast_precision_loss, reason = "a weight is at most 100")]
         let counts = traffic.expect_share(V1, weight as f64).await?;
         scene.report(&format!("weight {weight}: {:.1} % of {} requests", counts.share(V1), counts.total));

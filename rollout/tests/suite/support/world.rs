@@ -235,8 +235,8 @@ impl World {
             }
         };
         let good = |(_, reading): &(String, Reading)| matches!(reading, Reading::Value(value) if *value >= 99.0);
-        let hooks = answers.hooks.get(&HookKind::Rollout).into_iter().flatten();
-        let hooks = hooks.map(|(_, answer)| *answer == HookAnswer::Yes).all(|yes| yes);
+        let mut hooks = answers.hooks.get(&HookKind::Rollout).into_iter().flatten();
+        let hooks = hooks.all(|(_, answer)| *answer == HookAnswer::Yes);
         let passed = answers.metrics.as_ref().map(|metrics| metrics.iter().all(good) && hooks);
         let mut pass = Pass { at: self.now, before, step: decided, writes: Vec::new(), passed, crashed: false };
         let made = self.write(&pass.step, crash.unwrap_or(usize::MAX));
