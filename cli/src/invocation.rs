@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use controller::args::is_controller_invocation;
+
 /// What the binary is asked to be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Invocation {
@@ -16,44 +18,6 @@ pub enum Invocation {
 
 /// Subcommands of the command line that keep `serin -n shop get` from being read as the controller's flags.
 const SUBCOMMANDS: [&str; 10] = ["run", "crds", "get", "watch", "promote", "abort", "pause", "resume", "retry", "help"];
-
-/// Flags of the controller, as Flagger has them.
-const CONTROLLER_FLAGS: [&str; 34] = [
-    "kubeconfig",
-    "master",
-    "kubeconfig-qps",
-    "kubeconfig-burst",
-    "metrics-server",
-    "control-loop-interval",
-    "log-level",
-    "port",
-    "slack-url",
-    "slack-token",
-    "slack-proxy-url",
-    "slack-user",
-    "slack-channel",
-    "event-webhook",
-    "msteams-url",
-    "msteams-proxy-url",
-    "include-label-prefix",
-    "threadiness",
-    "zap-replace-globals",
-    "zap-encoding",
-    "namespace",
-    "mesh-provider",
-    "selector-labels",
-    "ingress-annotations-prefix",
-    "ingress-class",
-    "enable-leader-election",
-    "leader-election-namespace",
-    "enable-config-tracking",
-    "version",
-    "kubeconfig-service-mesh",
-    "cluster-name",
-    "no-cross-namespace-refs",
-    "v",
-    "logtostderr",
-];
 
 impl Invocation {
     /// Decides from the whole argument list, the program's name first.
@@ -70,20 +34,10 @@ impl Invocation {
     }
 }
 
-/// True when the arguments are the controller's flags and no subcommand stands among them. `--version` belongs to
-/// the command line, `-version` to Flagger.
+/// True when the controller is meant, and no subcommand says otherwise.
 fn is_controller(argv: &[OsString]) -> bool {
-    let words: Vec<&str> = argv.iter().skip(1).filter_map(|word| word.to_str()).collect();
-    if words.iter().any(|word| SUBCOMMANDS.contains(word)) || words.first() == Some(&"--version") {
-        return false;
-    }
-    words.first().and_then(|word| flag_name(word)).is_some_and(|name| CONTROLLER_FLAGS.contains(&name))
-}
-
-/// The name of a flag written as `-name`, `--name` or `-name=value`.
-fn flag_name(word: &str) -> Option<&str> {
-    let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
-    Some(name.split_once('=').map_or(name, |(name, _)| name))
+    let subcommand = argv.iter().skip(1).any(|word| SUBCOMMANDS.iter().any(|known| word == known));
+    !subcommand && is_controller_invocation(argv)
 }
 
 #[cfg(test)]
@@ -97,6 +51,7 @@ mod tests {
         for line in [
             "./flagger -log-level=info -mesh-provider=kubernetes",
             "/flagger",
+            "./flagger -namespace watch",
             "serin -mesh-provider gatewayapi:v1",
             "serin --metrics-server=http://prometheus:9090",
             "serin -namespace=shop",

@@ -105,6 +105,20 @@ fn a_line_for_logs_changes_only_with_the_rollout() {
 }
 
 #[test]
+fn what_the_ready_condition_adds_is_part_of_the_message() {
+    let mut snapshot = snapshot("5-failed");
+    let view = |snapshot: &Snapshot| RolloutView::of(snapshot, now(snapshot), Detail::Usual);
+    let ready =
+        json!({"type": "Ready", "status": "False", "reason": "Failed", "message": "taken back after 3 failed checks"});
+    snapshot.canary["status"]["conditions"].as_array_mut().expect("conditions").push(ready);
+    let both = "Canary analysis failed, Deployment scaled to zero; taken back after 3 failed checks";
+    assert_eq!(view(&snapshot).message.as_deref(), Some(both));
+    let waiting = json!([{"reason": "Draining", "message": "taken back after 3 failed checks"}]);
+    snapshot.canary["status"]["waitingFor"] = waiting;
+    assert_eq!(view(&snapshot).message.as_deref(), Some("Canary analysis failed, Deployment scaled to zero."));
+}
+
+#[test]
 fn plain_text_has_no_colours_and_no_blanks_at_line_ends() {
     for moment in MOMENTS {
         let text = plain(&snapshot(moment), Detail::Wide);

@@ -140,6 +140,11 @@ impl Context {
         self.settings.event_hook.clone().map(crate::webhooks::global_event_hook)
     }
 
+    /// True when the Canary was looked at before.
+    pub fn knows(&self, key: &CanaryKey) -> bool {
+        self.lock().contains_key(key)
+    }
+
     /// What is remembered of the Canary.
     pub fn recall(&self, key: &CanaryKey) -> Remembered {
         self.lock().get(key).cloned().unwrap_or_default()

@@ -46,6 +46,9 @@ pub async fn reconcile(context: Arc<Context>, key: CanaryKey) -> Result<queue::O
         forget(&context, &key);
         return Ok(queue::Outcome::default());
     };
+    if !context.knows(&key) {
+        count(&context, &key);
+    }
     let mut remembered = context.recall(&key);
     let canary = newest(seen, &remembered);
     match pass(&context, &key, &canary, &mut remembered).await {
@@ -269,8 +272,17 @@ fn first_of_target(context: &Context, key: &CanaryKey, canary: &Value, spec: &Sp
         .map(|(_, rival)| rival)
 }
 
+/// How many Canaries there are beside this one.
+fn count(context: &Context, key: &CanaryKey) {
+    let neighbours = context.cache.canaries().into_iter().filter(|canary| canary.namespace == key.namespace);
+    context.metrics.canaries(&key.namespace, neighbours.count());
+}
+
 fn forget(context: &Context, key: &CanaryKey) {
     context.cache.view(key.clone()).finish();
+    context.writer.tidy();
+    context.configs.tidy();
+    count(context, key);
     if let Some(Remembered { names: Some((target, primary)), .. }) = context.forget(key) {
         context.metrics.forget(&key.namespace, &target, &primary);
     }

@@ -217,6 +217,7 @@ fn target_name(canary: &Value) -> String {
     format!("{}/{}", text(canary, "/spec/targetRef/kind"), text(canary, "/spec/targetRef/name"))
 }
 
+/// What the conditions say; a reason to wait that `Ready` repeats stands with the other reasons.
 fn message(status: &CanaryStatus) -> Option<String> {
     let conditions = status.conditions.as_deref().unwrap_or_default();
     let of = |type_: &str| conditions.iter().find(|condition| condition.type_ == type_);
@@ -224,11 +225,11 @@ fn message(status: &CanaryStatus) -> Option<String> {
     let ready = of("Ready")
         .filter(|condition| condition.status != "True")
         .and_then(|condition| condition.message.clone())
-        .filter(|message| Some(message) != promoted.as_ref());
+        .filter(|message| Some(message) != promoted.as_ref())
+        .filter(|message| status.waiting_for.iter().all(|waiting| waiting.message != *message));
     match (promoted, ready) {
-        (Some(promoted), Some(ready)) if status.phase != Phase::New => Some(format!("{promoted} {ready}")),
-        (Some(_), Some(ready)) | (None, Some(ready)) => Some(ready),
-        (promoted, None) => promoted,
+        (Some(promoted), Some(ready)) => Some(format!("{}; {ready}", promoted.trim_end_matches('.'))),
+        (promoted, ready) => promoted.or(ready),
     }
 }
 

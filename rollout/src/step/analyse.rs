@@ -219,14 +219,19 @@ impl Pass<'_> {
 
     /// The checks passed: the next step, unless a gate is closed.
     pub(super) fn advance(&mut self, run: Run) -> Flow {
-        match self.next(run) {
+        let next = self.next(run);
+        let more_traffic = match &next {
+            Next::Run(next, _) => next.weight > run.weight,
+            // All users get the revision: the last increase of all.
+            Next::Promote => matches!(self.state.stage, Stage::Progressing(_)),
+        };
+        let gated = more_traffic && matches!(self.spec.strategy, Strategy::Canary { .. });
+        if gated && !self.open(HookKind::ConfirmTrafficIncrease)? {
+            self.hold_at_gate(HookKind::ConfirmTrafficIncrease);
+            return Ok(Desired::steady(&self.state));
+        }
+        match next {
             Next::Run(next, told) => {
-                let more_traffic = next.weight > run.weight;
-                let gated = more_traffic && matches!(self.spec.strategy, Strategy::Canary { .. });
-                if gated && !self.open(HookKind::ConfirmTrafficIncrease)? {
-                    self.hold_at_gate(HookKind::ConfirmTrafficIncrease);
-                    return Ok(Desired::steady(&self.state));
-                }
                 self.state.checked_at = Some(self.now);
                 self.enter(Stage::Progressing(next));
                 self.event(false, told);
