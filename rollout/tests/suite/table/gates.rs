@@ -147,11 +147,22 @@ fn confirm_traffic_increase() {
             waiting: "TrafficShifting",
         },
         Row {
-            name: "not before promotion",
+            name: "closed before promotion, which gives the revision all traffic",
             look: step(60, no()),
+            stage: Stage::Progressing(run(60)),
+            desired: "60",
+            events: &["! Halt shop.eve advancement waiting for approval gate"],
+            waiting: "ConfirmTrafficIncrease",
+        },
+        Row {
+            name: "open before promotion",
+            look: step(60, HookAnswer::Yes),
             stage: Stage::Promoting { weight: 60 },
             desired: "60 promote",
-            events: &["Copying shop.eve template spec to shop-primary.eve"],
+            events: &[
+                "Confirm-traffic-increase check gate passed",
+                "Copying shop.eve template spec to shop-primary.eve",
+            ],
             waiting: "PrimaryUpdating",
         },
     ]);
