@@ -60,7 +60,11 @@ async fn render(
     wanted: &Wanted,
     revision: Option<&str>,
 ) -> Result<Vec<Desired>, ConvergeError> {
-    let Some((target, tracked)) = &scene.target else { return Ok(Vec::new()) };
+    let Some((target, tracked)) = &scene.target else {
+        // Without a target there is still traffic to be sent where it is served.
+        let routes = wanted.routes.then(|| scene.router.render(&scene.route(&wanted.intent), scene.view));
+        return Ok(routes.transpose()?.unwrap_or_default());
+    };
     let plan = scene.plan(target, tracked)?;
     let view = scene.view;
     let kind = scene.spec.target.kind;
