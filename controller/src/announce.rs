@@ -67,14 +67,8 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
         tokio::spawn(async move {
             let _permit = permit;
             let told = EventTold { message: &message, warning, time };
-            let call = HookCall {
-                hook: &hook,
-                canary: &name,
-                namespace: &namespace,
-                phase,
-                checksum: "",
-                event: Some(&told),
-            };
+            let call =
+                HookCall { hook: &hook, canary: &name, namespace: &namespace, phase, checksum: "", event: Some(&told) };
             if let rollout::HookAnswer::No(why) | rollout::HookAnswer::Failed(why) =
                 webhooks::call(&call, &clients, Pauses::default()).await
             {

@@ -55,11 +55,7 @@ pub async fn converge(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>
     Ok(())
 }
 
-async fn render(
-    scene: &Scene<'_>,
-    wanted: &Wanted,
-    revision: Option<&str>,
-) -> Result<Vec<Desired>, ConvergeError> {
+async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> Result<Vec<Desired>, ConvergeError> {
     let Some((target, tracked)) = &scene.target else {
         // Without a target there is still traffic to be sent where it is served.
         let routes = wanted.routes.then(|| scene.router.render(&scene.route(&wanted.intent), scene.view));

@@ -30,9 +30,9 @@ pub async fn gather(
         Ask::Hooks(kind) => Some(*kind),
         Ask::Metrics => None,
     });
-    let hooks = join_all(hooks.map(|kind| async move {
-        (kind, call_hooks(context, owner, spec, phase, checksum, kind).await)
-    }));
+    let hooks = join_all(
+        hooks.map(|kind| async move { (kind, call_hooks(context, owner, spec, phase, checksum, kind).await) }),
+    );
     let metrics = async {
         if asks.contains(&Ask::Metrics) {
             let readings = spec.metrics.iter().map(|metric| read(context, view, owner, spec, metric));
@@ -81,10 +81,8 @@ async fn reading(context: &Context, view: &View, owner: &Owner, spec: &Spec, met
         },
         MetricSource::SuccessRate | MetricSource::Duration | MetricSource::Inline(_) => None,
     };
-    let found = template.as_ref().map(|(template, secret)| TemplateFound {
-        spec: &template.spec,
-        secret: secret.as_ref(),
-    });
+    let found =
+        template.as_ref().map(|(template, secret)| TemplateFound { spec: &template.spec, secret: secret.as_ref() });
     let server = &context.settings.metrics_server;
     match providers::prepare(metric, spec, &owner.name, &owner.namespace, server, found) {
         Ok(query) => providers::read(&query, &context.clients, Patience::default(), context.now()).await,
@@ -110,11 +108,7 @@ async fn template(
 
 /// Data of a Secret, decoded; `None` when there is no such Secret.
 pub async fn secret_data(context: &Context, namespace: &str, name: &str) -> Result<Option<SecretData>, String> {
-    let object = context
-        .configs
-        .read(kinds::SECRET, namespace, name)
-        .await
-        .map_err(|problem| problem.to_string())?;
+    let object = context.configs.read(kinds::SECRET, namespace, name).await.map_err(|problem| problem.to_string())?;
     Ok(object.map(|object| decode(&object)))
 }
 

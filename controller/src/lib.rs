@@ -27,8 +27,8 @@ pub mod providers;
 pub mod queue;
 pub mod reconcile;
 pub mod rest;
-mod run;
 pub mod routers;
+mod run;
 pub mod server;
 #[cfg(test)]
 mod spec_fixture;

@@ -147,7 +147,10 @@ impl<'a> Scene<'a> {
         let apex = plan.as_ref().is_some_and(|plan| {
             // What the Canary owns goes with it and need not be given back.
             let goes_along = deleting
-                && self.view.get(kinds::SERVICE, &spec.service_name).is_none_or(|service| self.owner.controls(&service));
+                && self
+                    .view
+                    .get(kinds::SERVICE, &spec.service_name)
+                    .is_none_or(|service| self.owner.controls(&service));
             !goes_along && workloads::apex_sends_to_primary(plan, self.view)
         });
         Observation {
@@ -178,11 +181,7 @@ impl<'a> Scene<'a> {
 }
 
 /// Checksums of what the target uses; a request only for what changed.
-async fn track(
-    context: &Context,
-    view: &View,
-    target: &Value,
-) -> Result<Result<Tracked, WorkloadError>, ApiProblem> {
+async fn track(context: &Context, view: &View, target: &Value) -> Result<Result<Tracked, WorkloadError>, ApiProblem> {
     let settings = &context.settings.workloads;
     let mut found = Vec::new();
     for reference in workloads::tracked_refs(target, settings) {
@@ -220,9 +219,10 @@ fn references(owner: &Owner, spec: &Spec) -> Vec<(Kind, String, String)> {
         }
         MetricSource::SuccessRate | MetricSource::Duration | MetricSource::Inline(_) => None,
     });
-    let alerts = spec.alerts.iter().map(|alert| {
-        (kinds::ALERT_PROVIDER, alert.provider_namespace.clone(), alert.provider_name.clone())
-    });
+    let alerts = spec
+        .alerts
+        .iter()
+        .map(|alert| (kinds::ALERT_PROVIDER, alert.provider_namespace.clone(), alert.provider_name.clone()));
     autoscalers.chain(templates).chain(alerts).collect()
 }
 

@@ -215,7 +215,11 @@ async fn persist(
         return Ok(false);
     }
     let value = serde_json::to_value(status).map_err(|error| ReconcileError::Status(error.to_string()))?;
-    let written = context.writer.persist_status(canary, &value).await?;
+    let mut written = context.writer.persist_status(canary, &value).await?;
+    if let Some(metadata) = written.get_mut("metadata").and_then(Value::as_object_mut) {
+        // The larger half of the object, and of no use here.
+        metadata.remove("managedFields");
+    }
     let replaced = version(canary).to_owned();
     // What the cache holds may be older than what we just replaced.
     let base = match remembered.written.take() {

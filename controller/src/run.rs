@@ -88,9 +88,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let rest = Rest::new(client, metrics.clone());
     let (events, events_task) = Recorder::start(rest.clone(), metrics.clone());
     let health = Health::new(cache.clone(), metrics.clone());
-    let election = args.enable_leader_election.then(|| {
-        Election::new(rest.clone(), args.lease_namespace(), &identity(), Timing::default())
-    });
+    let election = args
+        .enable_leader_election
+        .then(|| Election::new(rest.clone(), args.lease_namespace(), &identity(), Timing::default()));
     let context = Arc::new(Context::new(Parts { settings, cache: cache.clone(), rest, events, metrics }));
 
     let (stop, stopped) = watch::channel(false);

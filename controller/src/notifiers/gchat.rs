@@ -15,9 +15,10 @@ impl Notifier for GoogleChat {
 
     fn body(&self, notice: &Notice, _sender: &Sender) -> Value {
         let paragraph = json!({"widgets": [{"textParagraph": {"text": escaped(&notice.message)}}]});
-        let fields = notice.fields.iter().map(|(title, value)| {
-            json!({"header": title, "widgets": [{"textParagraph": {"text": escaped(value)}}]})
-        });
+        let fields = notice
+            .fields
+            .iter()
+            .map(|(title, value)| json!({"header": title, "widgets": [{"textParagraph": {"text": escaped(value)}}]}));
         let sections: Vec<_> = std::iter::once(paragraph).chain(fields).collect();
         json!({
             "cards": [{

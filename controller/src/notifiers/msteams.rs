@@ -14,8 +14,7 @@ impl Notifier for MsTeams {
     }
 
     fn body(&self, notice: &Notice, _sender: &Sender) -> Value {
-        let facts: Vec<_> =
-            notice.fields.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        let facts: Vec<_> = notice.fields.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         json!({
             "@type": "MessageCard",
             "@context": "http://schema.org/extensions",

@@ -30,8 +30,7 @@ impl Notifier for Slack {
 /// A message with one attachment.
 pub(super) fn message(notice: &Notice, sender: &Sender, colour: &str) -> Value {
     let fields = notice.fields.iter();
-    let fields: Vec<_> =
-        fields.map(|(title, value)| json!({"title": title, "value": value, "short": false})).collect();
+    let fields: Vec<_> = fields.map(|(title, value)| json!({"title": title, "value": value, "short": false})).collect();
     json!({
         "channel": sender.channel,
         "username": sender.username,

@@ -260,7 +260,9 @@ fn judge_answer(body: &[u8], window: Duration, now: Timestamp) -> Reading {
         }
         Some("scalar") => {}
         Some("matrix") => {
-            return invalid("the query gives a range of samples: make it an instant vector, as by rate() or avg_over_time()");
+            return invalid(
+                "the query gives a range of samples: make it an instant vector, as by rate() or avg_over_time()",
+            );
         }
         Some(_) | None => return invalid("the query gives neither a vector nor a scalar"),
     }
@@ -278,7 +280,9 @@ fn judge_answer(body: &[u8], window: Duration, now: Timestamp) -> Reading {
     if sample.value().is_nan() {
         Reading::NoValue
     } else if sample.value().is_infinite() {
-        invalid("the query gives an infinite number: does it divide by zero, or take a quantile beyond the last bucket?")
+        invalid(
+            "the query gives an infinite number: does it divide by zero, or take a quantile beyond the last bucket?",
+        )
     } else if age > window {
         Reading::Stale { age, window }
     } else {

@@ -21,10 +21,12 @@ mod fixtures;
 pub use autoscaler::{AutoscalerMode, autoscaler};
 pub use config_copies::{config_copies, copy_name};
 pub use config_refs::{ConfigKind, ConfigRef, Found, Tracked, checksum, config_refs, track, tracked_refs};
-pub use primary::{PrimaryMode, REVISION_ANNOTATION, desired_primary, primary_matches, primary_template, written_revision};
+pub use primary::{
+    PrimaryMode, REVISION_ANNOTATION, desired_primary, primary_matches, primary_template, written_revision,
+};
 pub use readiness::readiness;
 pub use scale::{ScaleTo, replicas_from_zero, scale, scaled_down};
-pub use services::{revert_apex, apex_sends_to_primary, apex_service, services};
+pub use services::{apex_sends_to_primary, apex_service, revert_apex, services};
 
 use rollout::Spec;
 use rollout::spec::TargetKind;
