@@ -26,6 +26,6 @@ pub use gate::Gate;
 pub use git::GitRepository;
 pub use runner::{Test, main};
 pub use scene::Scene;
-pub use serin::Serin;
+pub use serin::{Serin, flagger};
 pub use traffic::{Counts, Plan, Traffic};
 pub use wait::{holds_for, wait_for};

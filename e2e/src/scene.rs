@@ -154,10 +154,18 @@ impl Scene {
     /// # Errors
     /// When it does not start.
     pub async fn serin_with(&self, flags: &[&str]) -> Result<Serin> {
+        self.controller(None, flags).await
+    }
+
+    /// Another controller in Serin's place, or Serin.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn controller(&self, binary: Option<PathBuf>, flags: &[&str]) -> Result<Serin> {
         let mut all = vec!["-metrics-server".to_owned(), self.cluster.prometheus()];
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let kubeconfig = self.controller_kubeconfig().await?;
-        Serin::start(&Options { kubeconfig, log: self.folder.join("serin.log"), flags: all }).await
+        Serin::start(&Options { binary, kubeconfig, log: self.folder.join("serin.log"), flags: all }).await
     }
 
     async fn controller_kubeconfig(&self) -> Result<PathBuf> {

@@ -20,6 +20,8 @@ pub struct Serin {
 /// How to start it.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Instead of the binary under test.
+    pub binary: Option<PathBuf>,
     /// The kubeconfig of its service account.
     pub kubeconfig: PathBuf,
     /// Where its output goes; several starts of one test share the file.
@@ -46,6 +48,15 @@ pub fn binary() -> Result<PathBuf> {
     })
 }
 
+/// Flagger, started as Serin is; `None` when it is not built.
+#[must_use]
+pub fn flagger() -> Option<PathBuf> {
+    let cache = std::env::var_os("SERIN_E2E_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/serin-e2e")))?;
+    cache.join("bin/flagger").exists().then(|| crate::cluster::folder().join("peers/flagger"))
+}
+
 /// The workspace's target folder.
 #[must_use]
 pub fn target_folder() -> PathBuf {
@@ -63,7 +74,8 @@ impl Serin {
     /// # Errors
     /// When there is no binary, or it ends or does not answer within thirty seconds; the message holds the end of its log.
     pub async fn start(options: &Options) -> Result<Self> {
-        let (binary, port) = (binary()?, free_port()?);
+        let binary = options.binary.clone().map_or_else(binary, Ok)?;
+        let port = free_port()?;
         let log = OpenOptions::new()
             .create(true)
             .append(true)

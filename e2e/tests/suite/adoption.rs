@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::audit::Audit;
 use e2e::cluster::folder;
+use e2e::workload::{self, V0, V1, intervals};
 use e2e::{Observed, Scene, fake, holds_for, objects, wait_for};
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
@@ -35,6 +36,60 @@ pub(crate) async fn nothing_moves(scene: Arc<Scene>) -> Result<()> {
     let outcome = taken_over(&scene).await;
     fake::only(&scene.cluster.client, false).await?;
     outcome
+}
+
+/// The way back: Flagger takes over what Serin promoted, and no user and no pod notices.
+pub(crate) async fn flagger_takes_back(scene: Arc<Scene>) -> Result<()> {
+    let Some(flagger) = e2e::flagger() else {
+        scene.report("Flagger is not built, so nothing is handed back to it; `e2e/assets/build flagger` builds it");
+        return Ok(());
+    };
+    let mut serin = scene.serin().await?;
+    let policy = |interval| {
+        let mut analysis = workload::analysis(&json!({"stepWeight": 50}));
+        analysis["interval"] = json!(interval);
+        workload::canary(&scene.host, &analysis)
+    };
+    scene.apply(&workload::deployment(V0)).await?;
+    scene.apply(&policy("2s")).await?;
+    scene.phase("Initialized", intervals(10)).await?;
+    let traffic = scene.traffic(|_| ())?;
+    traffic.expect_share(V0, 100.0).await?;
+    scene.apply(&workload::deployment(V1)).await?;
+    scene.promoted(V1, intervals(15)).await?;
+    crate::release::scaled_down(&scene).await?;
+    scene.apply(&policy("10s")).await?;
+    serin.crash()?;
+
+    // What README.md says to do.
+    let canaries = objects::api(&scene.cluster.client, &scene.namespace, "flagger.app/v1beta1", "Canary");
+    let again = json!({"status": {"phase": "Initializing"}});
+    canaries
+        .patch_status(workload::NAME, &PatchParams::default(), &Patch::Merge(&again))
+        .await
+        .context("telling Flagger to look at the Canary as if it were new")?;
+    let before = Seen::of(&scene, &scene.namespace).await?;
+    let flags = ["-mesh-provider", "gatewayapi:v1", "-namespace", &scene.namespace];
+    let mut back = scene.controller(Some(flagger), &flags).await?;
+    scene.phase("Initialized", Duration::from_secs(60)).await?;
+    holds_for("the pods and the weights as Serin left them", Duration::from_secs(25), || async {
+        let now = Seen::of(&scene, &scene.namespace).await?;
+        let pods = |seen: &Seen| {
+            seen.objects
+                .iter()
+                .filter(|(name, _)| name.starts_with("Pod "))
+                .map(|(name, _)| name.clone())
+                .collect::<Vec<_>>()
+        };
+        ensure!(pods(&now) == pods(&before), "the pods were {:?}, they are {:?}", pods(&before), pods(&now));
+        let weights = scene.weights().await?;
+        ensure!(weights == (100, 0) && now.status.phase == "Initialized", "{weights:?}, {:?}", now.status);
+        Ok(())
+    })
+    .await?;
+    let counts = traffic.stop();
+    ensure!(counts.failed == 0, "users saw {} of {} requests fail", counts.failed, counts.total);
+    back.alive()
 }
 
 async fn taken_over(scene: &Scene) -> Result<()> {

@@ -29,6 +29,7 @@ const TESTS: &[Test] = &[
     test!(deletion::without_revert_what_was_made_goes),
     test!(deletion::with_revert_users_do_not_notice),
     test!(malformed::each_is_told_what_to_mend),
+    test!(adoption::flagger_takes_back),
     test!(adoption::nothing_moves, 8, alone),
     test!(idle::hundred_canaries_cost_next_to_nothing, 8, alone),
     test!(harness::fake_nodes_take_three_hundred_deployments, 5, alone),
