@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rollout::desired::Intent;
+use rollout::spec::MetricSource;
 use rollout::{Command, Desired, Observation, PrimarySeen, Spec, Stage, State, TargetSeen, Traffic};
 use serde_json::Value;
 
@@ -64,6 +65,10 @@ impl<'a> Scene<'a> {
             },
             None => None,
         };
+        for (kind, namespace, name) in references(owner, spec) {
+            // Asked for here, so that nothing is decided before its kind is listed, and so that its changes wake us.
+            view.get_in(kind, &namespace, &name);
+        }
         let router = routers::by_name(&spec.provider).ok_or_else(|| unknown_router(&spec.provider))?;
         let scene = Scene { context, view, owner, spec, target, primary, router };
         if let Some((target, tracked)) = &scene.target
@@ -203,13 +208,22 @@ fn unknown_router(name: &str) -> ApiProblem {
     }
 }
 
-/// The kinds whose watches must stand before a Canary with this provider can be looked at.
-pub fn needed_kinds(spec: &Spec) -> Vec<Kind> {
-    let mut kinds = vec![workloads::object_kind(spec.target.kind), kinds::SERVICE];
-    if let Some(router) = routers::by_name(&spec.provider) {
-        kinds.extend(router.resources(&spec.provider).into_iter().map(|(kind, _)| kind));
-    }
-    kinds
+/// What the Canary names and the pass may need, besides its workloads, Services and routes.
+fn references(owner: &Owner, spec: &Spec) -> Vec<(Kind, String, String)> {
+    let autoscalers = spec.autoscaler.iter().flat_map(|autoscaler| {
+        [autoscaler.name.clone(), format!("{}-primary", autoscaler.name)]
+            .map(|name| (kinds::HORIZONTAL_POD_AUTOSCALER, owner.namespace.clone(), name))
+    });
+    let templates = spec.metrics.iter().filter_map(|metric| match &metric.source {
+        MetricSource::Template { namespace, name, .. } => {
+            Some((kinds::METRIC_TEMPLATE, namespace.clone(), name.clone()))
+        }
+        MetricSource::SuccessRate | MetricSource::Duration | MetricSource::Inline(_) => None,
+    });
+    let alerts = spec.alerts.iter().map(|alert| {
+        (kinds::ALERT_PROVIDER, alert.provider_namespace.clone(), alert.provider_name.clone())
+    });
+    autoscalers.chain(templates).chain(alerts).collect()
 }
 
 fn has_finalizer(canary: &Value) -> bool {

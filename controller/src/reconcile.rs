@@ -109,9 +109,6 @@ async fn pass(
     let mut answers = Answers::default();
     for _ in 0..ROUNDS {
         let view = context.cache.view(key.clone());
-        for kind in crate::observe::needed_kinds(&spec) {
-            context.cache.ensure(kind);
-        }
         let (scene, mut problems) = Scene::look(context, &view, &owner, &spec).await?;
         let now = context.now();
         let blocked: Vec<String> = view.problems();

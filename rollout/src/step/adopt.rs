@@ -75,6 +75,8 @@ impl Pass<'_> {
     fn adopt_run(&mut self, current: Revision, promoted: Promoted) {
         self.state.applied = Some(current);
         self.state.promoted = Some(promoted);
+        // Nobody knows when the other controller looked last: a whole interval passes before we do.
+        self.state.checked_at = Some(self.now);
     }
 
     /// Flagger copied the template before it wrote this phase: what the primary holds is what was analysed. When

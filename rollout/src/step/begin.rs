@@ -26,7 +26,7 @@ impl Pass<'_> {
             if let Some((gate, _)) = self.refusal(HookKind::ConfirmRollout) {
                 let gate = gate.to_owned();
                 self.enter_waiting(target, &gate);
-                return Ok(Desired::steady(&self.state));
+                return Ok(self.hold_rollout(target));
             }
             self.tell_passed(HookKind::ConfirmRollout);
         }
@@ -34,10 +34,13 @@ impl Pass<'_> {
     }
 
     fn enter_waiting(&mut self, target: &TargetSeen, gate: &str) {
-        self.state.owed.retain(|owed| *owed != Owed::ScaleDown);
         self.state.applied = Some(target.revision.clone());
-        let weight = self.kept_weight(self.state.stage.weight());
+        let before = self.state.stage.weight();
+        let weight = self.kept_weight(before);
         self.enter(Stage::Waiting { weight });
+        if weight < before {
+            self.owe(Owed::ScaleDown);
+        }
         self.memory.asked_at = Some(self.now);
         self.event(true, format!("Halt {} advancement waiting for approval {gate}", self.canary()));
         if !self.gate_muted(gate) {
@@ -90,13 +93,13 @@ impl Pass<'_> {
         }
         if self.state.paused {
             self.wait("Paused", "paused by command; resume to go on".into());
-            return Ok(Desired::steady(&self.state));
+            return Ok(self.hold_rollout(target));
         }
         let due = self.memory.asked_at.map_or(self.now, |asked| self.after(asked, self.spec.interval));
         if due > self.now {
             self.wait("ConfirmRollout", CONFIRM_ROLLOUT_CLOSED.into());
             self.wake_at(due);
-            return Ok(Desired::steady(&self.state));
+            return Ok(self.hold_rollout(target));
         }
         self.need(&[Ask::Hooks(HookKind::ConfirmRollout), Ask::Hooks(HookKind::Rollback)])?;
         if self.rollback_asked().is_some() {
@@ -106,9 +109,18 @@ impl Pass<'_> {
             self.memory.asked_at = Some(self.now);
             self.wait("ConfirmRollout", CONFIRM_ROLLOUT_CLOSED.into());
             self.wake_at(self.after(self.now, self.spec.interval));
-            return Ok(Desired::steady(&self.state));
+            return Ok(self.hold_rollout(target));
         }
         self.tell_passed(HookKind::ConfirmRollout);
         Ok(self.start(target))
+    }
+
+    /// While a gate is closed, the canary of a former rollout may still have to go.
+    fn hold_rollout(&mut self, target: &TargetSeen) -> Desired {
+        let mut desired = Desired::steady(&self.state);
+        if self.state.owed.contains(&Owed::ScaleDown) {
+            desired.target = self.pay_scale_down(target);
+        }
+        desired
     }
 }

@@ -120,7 +120,7 @@ impl Pass<'_> {
         PrimaryAction::Keep
     }
 
-    fn pay_scale_down(&mut self, target: &TargetSeen) -> ScaleAction {
+    pub(super) fn pay_scale_down(&mut self, target: &TargetSeen) -> ScaleAction {
         if target.scaled_down {
             self.state.owed.retain(|owed| *owed != Owed::ScaleDown);
             return ScaleAction::Keep;

@@ -20,13 +20,22 @@ pub(super) struct Rules {
     began: u8,
     /// Someone asked for promotion.
     forced: bool,
+    /// The target was gone, and came back as its owner wants it.
+    replaced: bool,
     recent: VecDeque<Timestamp>,
     story: Vec<String>,
 }
 
 impl Rules {
     pub(super) fn new() -> Rules {
-        Rules { passed: BTreeSet::new(), began: 0, forced: false, recent: VecDeque::new(), story: Vec::new() }
+        Rules {
+            passed: BTreeSet::new(),
+            began: 0,
+            forced: false,
+            replaced: false,
+            recent: VecDeque::new(),
+            story: Vec::new(),
+        }
     }
 
     fn hold(&self, holds: bool, rule: &str) {
@@ -36,6 +45,7 @@ impl Rules {
 
     pub(super) fn check(&mut self, before: &World, after: &World, pass: &Pass) {
         self.tell(pass);
+        self.replaced |= before.target.is_none();
         self.recent.push_back(pass.at);
         while self.recent.front().is_some_and(|first| *first + SignedDuration::from_secs(60) < pass.at) {
             self.recent.pop_front();
@@ -180,6 +190,8 @@ impl Rules {
             return;
         }
         self.hold(applied == target, "the revision that stands was judged");
+        let up = world.target.as_ref().is_some_and(|target| target.up);
+        self.hold(!up || world.weight() > 0 || self.replaced, "a canary without traffic does not stay up");
         match state.stage {
             Stage::Initialized | Stage::Succeeded => {
                 let primary = world.primary.as_ref().map(|primary| primary.revision.as_str());
@@ -188,8 +200,7 @@ impl Rules {
             }
             Stage::Failed { weight, .. } => {
                 self.hold(world.weight() == weight, "the route is as the status says");
-                let serves = world.target.as_ref().is_some_and(|target| target.up);
-                self.hold(serves || weight == 0, "a canary that serves is up");
+                self.hold(up || weight == 0, "a canary that serves is up");
                 self.hold(state.owed.is_empty(), "nothing is owed");
             }
             Stage::New

@@ -182,7 +182,16 @@ pub(super) fn wild() -> impl Strategy<Value = Scenario> {
         1 => any::<bool>().prop_map(Event::Suspend),
         1 => Just(Event::LoseTarget),
     ];
-    let events = proptest::collection::vec((100..4000_i64, event), 0..8);
+    // Things tend to happen while others are under way.
+    let pause = prop_oneof![0..60_i64, 0..300_i64, 300..2000_i64];
+    let events = proptest::collection::vec((pause, event), 0..8).prop_map(|events| {
+        let mut time = 60;
+        let clock = events.into_iter().map(|(pause, event)| {
+            time += pause;
+            (time, event)
+        });
+        clock.collect::<Vec<_>>()
+    });
     let rollback = prop_oneof![
         4 => Just(Vec::new()),
         1 => (200..900_i64).prop_map(|from| vec![(HookKind::Rollback, Open { from, until: from + 100 })]),

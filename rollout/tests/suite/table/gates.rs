@@ -1,5 +1,6 @@
 //! Gates and hooks, each kind: open, closed, silent.
 
+use rollout::desired::ScaleAction;
 use rollout::spec::HookKind;
 use rollout::{Ask, HookAnswer, Memory, Owed, Run, Stage};
 
@@ -80,6 +81,12 @@ fn confirm_rollout() {
             waiting: "ConfirmRollout",
         },
     ]);
+    let owing = waiting(no()).with(|look| look.state.owed = vec![Owed::ScaleDown]).go().step;
+    assert_eq!(owing.desired.target, ScaleAction::Down, "the canary of a former rollout goes while the gate is closed");
+    let stood_in =
+        Look::new(spec(canary()), under_way(Stage::Failed { weight: 100, failed_checks: 0 })).target("newer");
+    let stood_in = stood_in.hook(HookKind::ConfirmRollout, "gate", no()).go().step.state;
+    assert_eq!((stood_in.stage, stood_in.owed.first()), (Stage::Waiting { weight: 0 }, Some(&Owed::ScaleDown)));
     let soon = waiting(no()).with(|look| look.memory.asked_at = Some(at(100))).go();
     assert_eq!((soon.asked.len(), soon.step.wake), (0, Some(at(160))), "a gate is asked once an interval");
     assert_eq!(new(no()).go().alerts(), ["alert/warn/plain/Canary is waiting for approval."]);
@@ -140,11 +147,22 @@ fn confirm_traffic_increase() {
             waiting: "TrafficShifting",
         },
         Row {
-            name: "not before promotion",
+            name: "closed before promotion, which gives the revision all traffic",
             look: step(60, no()),
+            stage: Stage::Progressing(run(60)),
+            desired: "60",
+            events: &["! Halt shop.eve advancement waiting for approval gate"],
+            waiting: "ConfirmTrafficIncrease",
+        },
+        Row {
+            name: "open before promotion",
+            look: step(60, HookAnswer::Yes),
             stage: Stage::Promoting { weight: 60 },
             desired: "60 promote",
-            events: &["Copying shop.eve template spec to shop-primary.eve"],
+            events: &[
+                "Confirm-traffic-increase check gate passed",
+                "Copying shop.eve template spec to shop-primary.eve",
+            ],
             waiting: "PrimaryUpdating",
         },
     ]);
