@@ -50,6 +50,10 @@ pub async fn reconcile(context: Arc<Context>, key: CanaryKey) -> Result<queue::O
         count(&context, &key);
     }
     let mut remembered = context.recall(&key);
+    if remembered.written.as_ref().is_some_and(|(base, _)| version(&seen) != base) {
+        // The cache has caught up; a parsed Canary is too large to be kept for nothing.
+        remembered.written = None;
+    }
     let canary = newest(seen, &remembered);
     match pass(&context, &key, &canary, &mut remembered).await {
         Ok(outcome) => {

@@ -74,12 +74,10 @@ pub(crate) async fn flagger_takes_back(scene: Arc<Scene>) -> Result<()> {
     scene.phase("Initialized", Duration::from_secs(60)).await?;
     holds_for("the pods and the weights as Serin left them", Duration::from_secs(25), || async {
         let now = Seen::of(&scene, &scene.namespace).await?;
+        // Those that were ending already may end.
         let pods = |seen: &Seen| {
-            seen.objects
-                .iter()
-                .filter(|(name, _)| name.starts_with("Pod "))
-                .map(|(name, _)| name.clone())
-                .collect::<Vec<_>>()
+            let pods = seen.objects.iter().filter(|(name, pod)| name.starts_with("Pod ") && pod["deleted"].is_null());
+            pods.map(|(name, _)| name.clone()).collect::<Vec<_>>()
         };
         ensure!(pods(&now) == pods(&before), "the pods were {:?}, they are {:?}", pods(&before), pods(&now));
         let weights = scene.weights().await?;
