@@ -20,6 +20,10 @@ use crate::rest::Rest;
 use crate::writer::Writer;
 use crate::{routers, workloads};
 
+/// Passes at work at once. A parsed view is large beside what the cache keeps of it, and after a restart all Canaries
+/// are due together; passes that wait for hooks and metrics do not count.
+const WORKING: usize = 12;
+
 /// Calls of event hooks at once; what comes on top is dropped, because events are many and hooks may be slow.
 const EVENT_CALLS: usize = 64;
 
@@ -64,6 +68,8 @@ pub struct Context {
     pub configs: Configs,
     /// Connections to the outside.
     pub clients: Arc<Clients>,
+    /// Bounds the passes that hold parsed objects and do not wait for the outside world.
+    pub working: Semaphore,
     /// Bounds the calls of event hooks under way.
     pub event_calls: Arc<Semaphore>,
     /// Kubernetes Events.
@@ -109,6 +115,7 @@ impl Context {
             writer: Writer::new(rest.clone(), cache.clone()),
             configs: Configs::new(rest.clone(), cache.clone()),
             clients: Arc::default(),
+            working: Semaphore::new(WORKING),
             event_calls: Arc::new(Semaphore::new(EVENT_CALLS)),
             abilities: routers::ROUTERS.iter().flat_map(|router| router.abilities()).copied().collect(),
             remembered: Mutex::new(HashMap::new()),

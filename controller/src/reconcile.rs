@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rollout::desired::FinalizerAction;
 use rollout::{Answers, Input, Outcome, Spec, State, Step};
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 
 use crate::announce;
 use crate::cache::CanaryKey;
@@ -42,6 +43,7 @@ pub enum ReconcileError {
 
 /// One pass.
 pub async fn reconcile(context: Arc<Context>, key: CanaryKey) -> Result<queue::Outcome, ReconcileError> {
+    let working = context.working.acquire().await.ok();
     let Some(seen) = context.cache.canary(&key) else {
         forget(&context, &key);
         return Ok(queue::Outcome::default());
@@ -55,7 +57,7 @@ pub async fn reconcile(context: Arc<Context>, key: CanaryKey) -> Result<queue::O
         remembered.written = None;
     }
     let canary = newest(seen, &remembered);
-    match pass(&context, &key, &canary, &mut remembered).await {
+    match pass(&context, &key, &canary, &mut remembered, working).await {
         Ok(outcome) => {
             context.remember(&key, remembered);
             Ok(outcome)
@@ -80,6 +82,7 @@ async fn pass(
     key: &CanaryKey,
     canary: &Arc<Value>,
     remembered: &mut Remembered,
+    mut working: Option<SemaphorePermit<'_>>,
 ) -> Result<queue::Outcome, ReconcileError> {
     let before: CanaryStatus = match canary.get("status") {
         Some(status) => {
@@ -136,7 +139,9 @@ async fn pass(
         match rollout::step(input) {
             Outcome::Ask(asks) => {
                 let started = std::time::Instant::now();
+                drop(working.take());
                 gather(context, &view, &owner, &spec, &state, &asks, &mut answers).await;
+                working = context.working.acquire().await.ok();
                 context.metrics.duration(&owner.namespace, &spec.target.name, started.elapsed().as_secs_f64());
             }
             Outcome::Step(step) => {
