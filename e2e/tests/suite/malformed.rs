@@ -31,16 +31,12 @@ pub(crate) async fn each_is_told_what_to_mend(scene: Arc<Scene>) -> Result<()> {
         match scene.apply(&canary).await {
             Ok(()) => taken.push((name, case)),
             Err(refusal) => {
-                // One rule over several fields names what they are fields of.
-                let words: Vec<&str> =
-                    case.field.rsplit('.').take(2).map(|word| word.split('[').next().unwrap_or(word)).collect();
+                // A rule over several fields names what they are fields of.
                 let said = format!("{refusal:#}");
-                ensure!(
-                    words.iter().any(|word| said.contains(word)),
-                    "{} is refused without {}: {said}",
-                    case.patch,
-                    case.field
-                );
+                let words: Vec<&str> = case.field.split(['.', '[', ']']).filter(|word| !word.is_empty()).collect();
+                let words = if words.len() > 1 { &words[1..] } else { &words };
+                let named = words.iter().any(|word| said.contains(word));
+                ensure!(named, "{} is refused without {}: {said}", case.patch, case.field);
                 refused += 1;
             }
         }
