@@ -6,6 +6,7 @@ pub mod cache;
 #[cfg(test)]
 mod cache_tests;
 pub mod configs;
+mod connect;
 pub mod context;
 pub mod converge;
 pub mod events;

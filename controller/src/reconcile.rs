@@ -252,9 +252,7 @@ fn version(object: &Value) -> &str {
 }
 
 fn parse(context: &Context, key: &CanaryKey, canary: &Value) -> Result<Spec, Vec<String>> {
-    let typed = rollout::parse::from_value(canary).map_err(|invalid| vec![invalid.to_string()])?;
-    let spec = rollout::parse::parse(&typed, &context.defaults())
-        .map_err(|invalid| invalid.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let spec = parse_alone(context, canary)?;
     if let Some(first) = first_of_target(context, key, canary, &spec) {
         return Err(vec![format!(
             "spec.targetRef: {} {} is already the target of Canary {}; delete one of the two",
@@ -266,7 +264,14 @@ fn parse(context: &Context, key: &CanaryKey, canary: &Value) -> Result<Spec, Vec
     Ok(spec)
 }
 
-/// An older Canary with the same target, if there is one: two would tear at the same workload.
+fn parse_alone(context: &Context, canary: &Value) -> Result<Spec, Vec<String>> {
+    let typed = rollout::parse::from_value(canary).map_err(|invalid| vec![invalid.to_string()])?;
+    rollout::parse::parse(&typed, &context.defaults())
+        .map_err(|invalid| invalid.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+/// An older Canary with the same target, if there is one: two would tear at the same workload. One that means nothing
+/// does nothing, and so stands in nobody's way.
 fn first_of_target(context: &Context, key: &CanaryKey, canary: &Value, spec: &Spec) -> Option<CanaryKey> {
     let rivals = context.cache.canaries_of_target(&key.namespace, spec.target.kind.as_str(), &spec.target.name);
     let born = |canary: &Value| {
@@ -276,7 +281,11 @@ fn first_of_target(context: &Context, key: &CanaryKey, canary: &Value, spec: &Sp
     rivals
         .into_iter()
         .filter(|rival| rival != key)
-        .filter_map(|rival| Some(((born(context.cache.canary(&rival)?.as_ref()), rival.name.clone()), rival)))
+        .filter_map(|rival| {
+            let seen = context.cache.canary(&rival)?;
+            parse_alone(context, &seen).ok()?;
+            Some(((born(&seen), rival.name.clone()), rival))
+        })
         .filter(|(age, _)| *age < own)
         .min_by(|left, right| left.0.cmp(&right.0))
         .map(|(_, rival)| rival)

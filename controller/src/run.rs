@@ -23,7 +23,7 @@ use crate::queue::{Limits, Queue};
 use crate::reconcile::reconcile;
 use crate::rest::Rest;
 use crate::server::{Health, bind, serve};
-use crate::{http, routers, telemetry, workloads};
+use crate::{connect, http, routers, telemetry, workloads};
 
 /// Threads of the runtime: passes wait more than they work, and each thread costs memory.
 const WORKERS: usize = 2;
@@ -194,7 +194,7 @@ async fn client(args: &ControllerArgs) -> anyhow::Result<Client> {
     if let Some(master) = &args.master {
         config.cluster_url = master.parse().with_context(|| format!("--master {master} is not a URL"))?;
     }
-    Client::try_from(config).context("making a client for the Kubernetes API")
+    connect::client(config)
 }
 
 fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {

@@ -17,7 +17,8 @@ struct Case {
 
 pub(crate) async fn each_is_told_what_to_mend(scene: Arc<Scene>) -> Result<()> {
     let cases: Vec<Case> = serde_saphyr::from_str(include_str!("../../../rollout/tests/parse/malformed.yaml"))?;
-    let mut serin = scene.serin_with(&["-mesh-provider", "gatewayapi:v1", "-no-cross-namespace-refs"]).await?;
+    let flags = ["-mesh-provider", "gatewayapi:v1", "-namespace", &scene.namespace, "-no-cross-namespace-refs"];
+    let mut serin = scene.serin_with(&flags).await?;
     let (mut refused, mut taken) = (0, Vec::new());
     for (number, case) in cases.into_iter().enumerate() {
         // A status is written by nobody but a controller, and another kind is another object.
