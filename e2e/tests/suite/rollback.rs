@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use e2e::traffic::{Counts, Exchange};
 use e2e::workload::{self, ERRORS, NAME, SLOW, V0, V1, analysis, interval, intervals};
-use e2e::{GitRepository, Scene, wait_for};
+use e2e::{GitRepository, Scene, holds_for, wait_for};
 use serde_json::{Value, json};
 
 const RATE: u32 = 100;
@@ -80,6 +80,13 @@ async fn taken_back(
     crate::release::scaled_down(scene).await?;
     let counts = traffic.expect_share(V0, 100.0).await?;
     ensure!(counts.failed == 0, "after the rollback {} requests failed", counts.failed);
+    // The next release must not be judged by the errors of this one: they leave the window of the query first.
+    holds_for("the release to stay taken back", Duration::from_secs(12), || async {
+        let seen = scene.canary().await?;
+        ensure!(seen.phase == "Failed" && seen.weight == 0, "the Canary is {seen:?}");
+        Ok(())
+    })
+    .await?;
     let primary = e2e::canary::release_of(&scene.deployment(&format!("{NAME}-primary")).await?);
     ensure!(primary == V0, "the primary has {primary}");
 
