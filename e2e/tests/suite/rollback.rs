@@ -21,7 +21,8 @@ pub(crate) async fn release_with_errors_is_taken_back(scene: Arc<Scene>) -> Resu
     ensure!(hurt <= allowed() / 2, "{hurt} requests failed, the policy allows {}", allowed() / 2);
 
     git.commit("Ship 6.0.1, repaired", &[workload::deployment(V1)]).await?;
-    scene.promoted(V1, intervals(12)).await
+    scene.phase("Progressing", intervals(12)).await?;
+    Ok(())
 }
 
 pub(crate) async fn slow_release_is_taken_back(scene: Arc<Scene>) -> Result<()> {
