@@ -31,6 +31,8 @@ pub mod problem;
 pub mod providers;
 pub mod queue;
 pub mod reconcile;
+#[cfg(test)]
+mod reconcile_tests;
 pub mod rest;
 pub mod routers;
 mod run;
