@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
+use crate::audit::Audit;
 use crate::{Observed, Scene, fake, objects, wait_for};
 
 /// The name of the `number`th workload and its Canary.
@@ -43,6 +44,22 @@ pub async fn initialized(scene: &Scene, count: usize, deadline: Duration) -> Res
         let all = objects::list(&scene.cluster.client, &scene.namespace, "flagger.app/v1beta1", "Canary").await?;
         let ready = all.iter().filter(|canary| Observed::of(canary).phase == "Initialized").count();
         ensure!(ready == count, "{ready} are");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the controller has gone five seconds with less than one request a second: until it is done initializing. Where
+/// requests cannot be counted it returns at once.
+///
+/// # Errors
+/// When the audit log cannot be read, or the controller does not come to rest.
+pub async fn quiet(scene: &Scene) -> Result<()> {
+    wait_for("the controller to be quiet", Duration::from_secs(60), || async {
+        let Some(audit) = Audit::from_now(&scene.cluster, &scene.controller_user())? else { return Ok(()) };
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let requests: usize = audit.requests()?.values().sum();
+        ensure!(requests < 5, "it made {requests} requests in five seconds");
         Ok(())
     })
     .await

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use e2e::audit::Audit;
-use e2e::{Scene, Test, fleet, objects, test, wait_for};
+use e2e::{Scene, Serin, Test, fleet, objects, test, wait_for};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
@@ -17,6 +17,7 @@ use serde_json::json;
 
 const CANARIES: usize = 300;
 const CHANGED: usize = 50;
+const IDLE: Duration = Duration::from_secs(30);
 const MEDIAN: Duration = Duration::from_millis(40);
 const P99: Duration = Duration::from_millis(120);
 
@@ -54,28 +55,32 @@ fn scaled_up(scene: &Scene) -> Moments {
     moments
 }
 
+/// Reports what the controller costs while nothing happens.
+async fn idle(scene: &Scene, serin: &Serin) -> Result<()> {
+    let Some(audit) = Audit::from_now(&scene.cluster, &scene.controller_user())? else { return Ok(()) };
+    let (processor, from) = (serin.processor_time()?, Instant::now());
+    tokio::time::sleep(IDLE).await;
+    let (requests, seconds) = (audit.requests()?, from.elapsed().as_secs_f64());
+    let total: usize = requests.values().sum();
+    let busy = (serin.processor_time()? - processor).as_secs_f64() * 100.0 / seconds;
+    scene.report(&format!(
+        "{CANARIES} idle: {total} requests in {seconds:.0} s {requests:?}, {busy:.2} % of a core, {} KiB resident, {} KiB at most",
+        serin.resident_kib()?,
+        serin.peak_resident_kib()?
+    ));
+    Ok(())
+}
+
 async fn measure(scene: &Scene) -> Result<()> {
     let mut serin = scene.serin_with(&["-mesh-provider", "kubernetes"]).await?;
     let began = fleet::create(scene, CANARIES).await?;
     fleet::initialized(scene, CANARIES, Duration::from_secs(300)).await?;
     scene.report(&format!("{CANARIES} Canaries were initialized after {:.1} s", began.elapsed().as_secs_f64()));
-    wait_for("all targets to be at zero", Duration::from_secs(60), || async {
-        let all = objects::list(&scene.cluster.client, &scene.namespace, "apps/v1", "Deployment").await?;
-        let up = all.iter().filter(|deployment| !is_primary(deployment) && deployment["spec"]["replicas"] != 0).count();
-        ensure!(up == 0, "{up} are up");
-        Ok(())
-    })
-    .await?;
-    let (idle, idle_from) = (Audit::from_now(&scene.cluster, &scene.controller_user())?, Instant::now());
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    if let Some(idle) = idle {
-        let (requests, seconds) = (idle.requests()?, idle_from.elapsed().as_secs_f64());
-        let total: usize = requests.values().sum();
-        scene.report(&format!(
-            "{CANARIES} idle: {total} requests in {seconds:.0} s {requests:?}, {} KiB resident",
-            serin.resident_kib()?
-        ));
-    }
+    fleet::quiet(scene).await?;
+    let all = objects::list(&scene.cluster.client, &scene.namespace, "apps/v1", "Deployment").await?;
+    let up = all.iter().filter(|deployment| !is_primary(deployment) && deployment["spec"]["replicas"] != 0).count();
+    ensure!(up == 0, "{up} targets are not at zero, though the controller rests");
+    idle(scene, &serin).await?;
 
     let seen = scaled_up(scene);
     wait_for("the watch to have begun", Duration::from_secs(10), || async {
