@@ -5,7 +5,7 @@ use sim::kinds::{CONFIG_MAP, DEPLOYMENT, NAMESPACE, POD, REPLICA_SET, SECRET, SE
 use sim::{ChangeKind, Cluster, ManualClock};
 
 fn cluster() -> Cluster {
-    Cluster::new(ManualClock::starting_at("2026-01-01T00:00:00Z".parse().unwrap()))
+    Cluster::new(ManualClock::starting_at("2026-01-01T00:00:00Z".parse().expect("a time")))
 }
 
 fn deployment(image: &str) -> Value {
