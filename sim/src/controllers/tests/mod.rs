@@ -1,0 +1,5 @@
+mod daemons;
+mod deployments;
+mod pods;
+mod rules;
+mod world;
