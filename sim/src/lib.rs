@@ -1,0 +1,3 @@
+//! A cluster that fits in a test.
+
+pub mod world;
