@@ -25,6 +25,7 @@ mod status;
 mod store;
 mod verbs;
 mod views;
+pub mod world;
 
 pub use access::Attempt;
 pub use admission::selector_matches;
@@ -33,3 +34,4 @@ pub use cluster::Cluster;
 pub use registry::{Kind, kinds};
 pub use status::Status;
 pub use store::{Change, ChangeKind};
+

@@ -1,5 +1,5 @@
 //! The stage: a simulated cluster with its world, and the real controller in it, all on one thread whose clock jumps from
-//! timer to timer. See docs/adr/0008.
+//! timer to timer. See docs/adr/0010.
 
 use std::path::Path;
 use std::sync::Arc;
