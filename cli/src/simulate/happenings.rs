@@ -3,7 +3,7 @@
 use controller::command::{self, Verb};
 use serde_json::{Value, json};
 use sim::Cluster;
-use sim::registry::Kind;
+use sim::Kind;
 
 use super::scenario::ScenarioError;
 

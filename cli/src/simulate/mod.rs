@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use sim::registry::Kind;
+use sim::Kind;
 
 use crate::complaint::Complaint;
 use crate::paint;

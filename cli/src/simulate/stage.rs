@@ -11,8 +11,8 @@ use controller::context::Settings;
 use controller::metrics::Metrics;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
-use sim::controllers::{Behaviour, Life};
+use serde_json::{Value, json};
+use sim::controllers::{Behaviour, Controllers, Life, make_nodes};
 use sim::world::{Description, World};
 use sim::{Cluster, RuntimeClock};
 use tokio::sync::Notify;
@@ -25,6 +25,9 @@ use super::verdict::{self, Verdict};
 
 /// Everything rests when no Canary has changed for this long.
 const REST: Duration = Duration::from_secs(5);
+
+/// Machines that pods run on.
+const NODES: u32 = 3;
 
 /// The name under which objects are applied: a GitOps operator's.
 const OPERATOR: &str = "gitops";
@@ -74,7 +77,11 @@ impl Stage {
         for definition in crds::all_crds() {
             apply(&cluster, definition, "")?;
         }
-        sim::definitions::install(&cluster);
+        for definition in sim::networking::definitions() {
+            apply(&cluster, definition, "")?;
+        }
+        make_nodes(&cluster, NODES).map_err(|status| ScenarioError::Stage(format!("making nodes: {status}")))?;
+        apply(&cluster, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": scenario.namespace } }), "")?;
         for object in objects(&scenario.objects, folder)? {
             apply(&cluster, object, &scenario.namespace)?;
         }
@@ -96,20 +103,18 @@ impl Stage {
 
     async fn play(self, scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError> {
         let mut transcript = Transcript::new(&self.cluster, scenario.start);
-        let actors = sim::controllers::task(self.cluster.clone(), Arc::new(Software(self.around.clone())));
-        let outcome = {
-            let directed = timeout(scenario.within, self.direct(scenario, folder, &mut transcript));
-            tokio::select! {
-                biased;
-                outcome = directed => outcome,
-                () = actors => unreachable_end("the cluster's controllers"),
-                () = self.flow() => unreachable_end("the traffic"),
-                () = self.control() => unreachable_end("the controller"),
-            }
-        };
-        let in_time = match outcome {
-            Ok(directed) => directed.map(|()| true)?,
-            Err(_) => false,
+        let actors = Controllers::new(self.cluster.clone(), Arc::new(Software(self.around.clone()))).run();
+        let directed = timeout(scenario.within, self.direct(scenario, folder, &mut transcript));
+        let in_time = tokio::select! {
+            biased;
+            outcome = directed => match outcome {
+                Ok(directed) => directed.map(|()| true)?,
+                Err(_) => false,
+            },
+            // None of these ends.
+            () = actors => false,
+            () = self.flow() => false,
+            () = self.control() => false,
         };
         transcript.catch_up(&self.cluster);
         let verdict = verdict::judge(scenario, &self.cluster, &self.around.world(), &transcript, in_time);

@@ -5,7 +5,7 @@ use crds::Phase;
 use serde::Serialize;
 use serde_json::Value;
 use sim::Cluster;
-use sim::registry::Kind;
+use sim::Kind;
 use sim::world::World;
 
 use super::CANARY;
