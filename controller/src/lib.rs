@@ -7,6 +7,7 @@ pub mod cache;
 #[cfg(test)]
 mod cache_tests;
 pub mod clock;
+pub mod command;
 pub mod configs;
 mod connect;
 pub mod context;
@@ -31,6 +32,7 @@ pub mod providers;
 pub mod queue;
 pub mod reconcile;
 pub mod rest;
+pub mod rollout_view;
 pub mod routers;
 mod run;
 pub mod server;
