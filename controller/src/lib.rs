@@ -7,6 +7,7 @@ pub mod cache;
 #[cfg(test)]
 mod cache_tests;
 pub mod clock;
+pub mod command;
 pub mod configs;
 pub mod connect;
 pub mod context;
@@ -34,6 +35,7 @@ pub mod reconcile;
 #[cfg(test)]
 mod reconcile_tests;
 pub mod rest;
+pub mod rollout_view;
 pub mod routers;
 mod run;
 mod schedule;
