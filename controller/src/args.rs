@@ -111,6 +111,9 @@ pub struct ControllerArgs {
     /// Time between the moment that no traffic goes to the canary and its scale-down.
     #[arg(long, default_value = "5s", value_parser = go_duration, value_name = "DURATION")]
     pub drain: Duration,
+    /// Time between pods being ready and their first users: gateways learn of pods later than Serin does.
+    #[arg(long, default_value = "3s", value_parser = go_duration, value_name = "DURATION")]
+    pub settle: Duration,
 }
 
 /// Levels of the log.
@@ -177,7 +180,7 @@ enum Shape {
 }
 
 /// Every flag of the controller, and whether it takes a value in the next word.
-const FLAGS: [(&str, Shape); 34] = [
+const FLAGS: [(&str, Shape); 35] = [
     ("kubeconfig", Shape::Value),
     ("master", Shape::Value),
     ("kubeconfig-qps", Shape::Value),
@@ -212,6 +215,7 @@ const FLAGS: [(&str, Shape); 34] = [
     ("version", Shape::Switch),
     ("min-interval", Shape::Value),
     ("drain", Shape::Value),
+    ("settle", Shape::Value),
 ];
 
 /// Flags of the Go logging library that Flagger links in. Accepted and without effect.
@@ -380,6 +384,7 @@ mod tests {
         assert_eq!(args.slack_user, "flagger");
         assert!(args.enable_config_tracking && !args.enable_leader_election);
         assert_eq!((args.min_interval, args.drain), (Duration::from_secs(10), Duration::from_secs(5)));
+        assert_eq!(args.settle, Duration::from_secs(3));
     }
 
     #[test]
