@@ -96,7 +96,7 @@ fn pods_are_known_to_gateways_before_their_first_users() {
             stage: progressing(run(20)),
             desired: "20",
             events: &["Starting canary analysis for shop.eve", "Advance shop.eve canary weight 20"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         row("the primary is ready", primary(None, elsewhere()), Stage::Initializing, "0 services create", "Settling"),
         row(
@@ -148,7 +148,7 @@ fn by_weight() {
             stage: progressing(run(20)),
             desired: "20",
             events: &["Starting canary analysis for shop.eve", "Advance shop.eve canary weight 20"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "before the interval is over",
@@ -172,7 +172,7 @@ fn by_weight() {
             stage: progressing(run(40)),
             desired: "40",
             events: &["Advance shop.eve canary weight 40"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the last step",
@@ -227,7 +227,7 @@ fn mirroring_first() {
             stage: progressing(shadow),
             desired: "0 mirrored",
             events: &["Advance shop.eve canary mirrored traffic"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the mirror is not in force",
@@ -243,7 +243,7 @@ fn mirroring_first() {
             stage: progressing(run(20)),
             desired: "20",
             events: &["Advance shop.eve canary weight 20"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
     ]);
 }
@@ -276,7 +276,7 @@ fn blue_green_iterations() {
             stage: progressing(iteration(100, 3)),
             desired: "100",
             events: &["Routing all traffic to canary"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "then the promotion",
@@ -292,7 +292,7 @@ fn blue_green_iterations() {
             stage: progressing(Run { mirrored: true, ..iteration(0, 1) }),
             desired: "0 mirrored",
             events: &["Advance shop.eve canary iteration 1/2"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the mirror ends with the iterations",
@@ -300,7 +300,7 @@ fn blue_green_iterations() {
             stage: progressing(iteration(100, 3)),
             desired: "100",
             events: &["Routing all traffic to canary"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
     ]);
 }
@@ -315,7 +315,7 @@ fn ab_iterations() {
             stage: progressing(iteration(100, 1)),
             desired: "100",
             events: &["Advance shop.eve canary iteration 1/2"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the second iteration",
