@@ -55,7 +55,11 @@ pub(super) fn reconcile(
             outcome.writes.push(Event::normal(Kind::Autoscaler, autoscaler, BY, "SuccessfulRescale", message));
         }
     } else {
-        let wanted = format!("{}/{}", text(autoscaler, "/spec/scaleTargetRef/kind"), text(autoscaler, "/spec/scaleTargetRef/name"));
+        let wanted = format!(
+            "{}/{}",
+            text(autoscaler, "/spec/scaleTargetRef/kind"),
+            text(autoscaler, "/spec/scaleTargetRef/name")
+        );
         let message = format!("the HPA controller was unable to get the target's current scale: {wanted} not found");
         conditions.set("AbleToScale", false, "FailedGetScale", &message);
     }
@@ -84,7 +88,12 @@ fn judge(
     let least = number(autoscaler, "/spec/minReplicas").unwrap_or(1);
     let most = number(autoscaler, "/spec/maxReplicas").unwrap_or(least).max(least);
     let unmeasured = |replicas, reason: &str| Verdict { replicas, reason: reason.to_owned(), metrics: None };
-    conditions.set("AbleToScale", true, "SucceededGetScale", "the HPA controller was able to get the target's current scale");
+    conditions.set(
+        "AbleToScale",
+        true,
+        "SucceededGetScale",
+        "the HPA controller was able to get the target's current scale",
+    );
     if current == 0 && least > 0 {
         let message = "scaling is disabled since the replica count of the target is zero";
         conditions.set("ScalingActive", false, "ScalingDisabled", message);
@@ -199,11 +208,7 @@ mod tests {
             let target = Arc::new(json!({"metadata": {"name": "t"}, "spec": {"replicas": replicas}}));
             let now = "2026-01-01T00:00:00Z".parse().unwrap();
             let outcome = reconcile(&autoscaler, Some((Kind::Deployment, &target)), &Busy(busy), now);
-            let status = outcome.writes.iter().find_map(|write| match write {
-                Write::Status { status, .. } => Some(status),
-                _ => None,
-            });
-            let status = status.unwrap();
+            let Some(Write::Status { status, .. }) = outcome.writes.last() else { panic!("no status") };
             assert_eq!(status["desiredReplicas"], expected, "{replicas} at {busy:?}");
             assert_eq!(status["conditions"][0]["reason"], reason, "{replicas} at {busy:?}");
             let scaled = outcome.writes.iter().any(|write| matches!(write, Write::Patch { .. }));

@@ -58,7 +58,8 @@ fn revision_of(revision: &Value) -> i64 {
 /// The hash of the present template's revision, which is made or moved to the top where need be.
 fn keep_revision(set: &Value, revisions: &[&Arc<Value>], outcome: &mut Outcome) -> String {
     let data = snapshot(set);
-    let (current, old): (Vec<_>, Vec<_>) = revisions.iter().copied().partition(|revision| object::same(&revision["data"], &data));
+    let (current, old): (Vec<_>, Vec<_>) =
+        revisions.iter().copied().partition(|revision| object::same(&revision["data"], &data));
     let next = old.iter().map(|revision| revision_of(revision)).max().unwrap_or(0) + 1;
     if let Some(current) = current.into_iter().max_by_key(|revision| revision_of(revision)) {
         if revision_of(current) < next {
@@ -222,13 +223,8 @@ impl<'a> Pass<'a> {
 
     /// One step of a rolling update.
     fn update(&mut self) {
-        let wanted: BTreeSet<&str> = self
-            .around
-            .nodes
-            .iter()
-            .filter(|node| self.fit(node) == Fit::Runs)
-            .map(|node| name(node))
-            .collect();
+        let wanted: BTreeSet<&str> =
+            self.around.nodes.iter().filter(|node| self.fit(node) == Fit::Runs).map(|node| name(node)).collect();
         let (surge, unavailable) = self.limits(i64::try_from(wanted.len()).unwrap_or(i64::MAX));
         if surge == 0 { self.replace(&wanted, unavailable) } else { self.surge(&wanted, surge) }
     }

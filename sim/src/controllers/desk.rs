@@ -90,7 +90,12 @@ impl Desk {
                 let (before, after) = (parents(&old), parents(&object));
                 self.dirty.extend(before.symmetric_difference(&after).cloned());
             }
-            Kind::Service | Kind::ReplicaSet | Kind::ControllerRevision | Kind::DaemonSet | Kind::Autoscaler | Kind::Ingress => {}
+            Kind::Service
+            | Kind::ReplicaSet
+            | Kind::ControllerRevision
+            | Kind::DaemonSet
+            | Kind::Autoscaler
+            | Kind::Ingress => {}
         }
     }
 

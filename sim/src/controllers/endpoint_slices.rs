@@ -33,13 +33,17 @@ pub(super) fn reconcile(service: &Value, pods: &[&Arc<Value>], slices: &[&Arc<Va
     let mut free: Vec<&Arc<Value>> = existing.clone();
     let mut taken: Vec<&str> = existing.iter().map(|slice| name(slice)).collect();
     let wanted = contents(service, pods, view);
-    let names: Vec<String> = (0..).map(|count| format!("{}-{}", name(service), object::suffix(object::uid(service), count)))
+    let names: Vec<String> = (0..)
+        .map(|count| format!("{}-{}", name(service), object::suffix(object::uid(service), count)))
         .take(wanted.len() + taken.len())
         .collect();
     for (ports, endpoints) in wanted {
         let content = json!({"labels": labels(service), "endpoints": endpoints, "ports": ports});
         // The slice that has these ports already keeps them, so that few slices change.
-        let at = free.iter().position(|slice| object::same(&slice["ports"], &content["ports"])).or(if free.is_empty() { None } else { Some(0) });
+        let at = free
+            .iter()
+            .position(|slice| object::same(&slice["ports"], &content["ports"]))
+            .or(if free.is_empty() { None } else { Some(0) });
         match at {
             Some(at) => update(free.remove(at), &content, &mut outcome),
             None => {
@@ -146,9 +150,10 @@ fn ports(service: &Value, pod: &Value) -> Vec<Value> {
     let mut ports = Vec::new();
     for port in list(service, "/spec/ports") {
         let protocol = port["protocol"].as_str().unwrap_or("TCP");
-        let target = match &port["targetPort"] {
-            Value::String(named) => number_of(pod, named, protocol),
-            target => target.as_i64().filter(|number| *number != 0).or_else(|| port["port"].as_i64()),
+        let number = |field: &str| port[field].as_i64().filter(|number| *number != 0);
+        let target = match port["targetPort"].as_str() {
+            Some(named) => number_of(pod, named, protocol),
+            None => number("targetPort").or_else(|| number("port")),
         };
         let Some(target) = target else { continue };
         let mut found = json!({"name": port["name"].as_str().unwrap_or(""), "port": target, "protocol": protocol});
@@ -233,7 +238,9 @@ mod tests {
         let slice = Arc::new(made(reconcile(&service, &[&one], &[], &View::default())));
         assert_eq!(reconcile(&service, &[&one], &[&slice], &View::default()).writes, []);
         let changed = reconcile(&service, &[&one, &two], &[&slice], &View::default());
-        assert!(matches!(&changed.writes[..], [Write::Patch { merge, .. }] if merge["endpoints"].as_array().unwrap().len() == 2));
+        assert!(
+            matches!(&changed.writes[..], [Write::Patch { merge, .. }] if merge["endpoints"].as_array().unwrap().len() == 2)
+        );
         let emptied = reconcile(&service, &[], &[&slice], &View::default());
         assert!(matches!(&emptied.writes[..], [Write::Patch { merge, .. }] if merge["endpoints"] == json!([])));
     }

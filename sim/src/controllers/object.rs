@@ -19,10 +19,7 @@ pub(super) fn number(value: &Value, pointer: &str) -> Option<i64> {
 
 /// The list at a JSON pointer; empty if there is none.
 pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The point in time at a JSON pointer.
@@ -55,9 +52,7 @@ pub(super) fn texts(value: &Value, pointer: &str) -> BTreeMap<String, String> {
     let Some(map) = value.pointer(pointer).and_then(Value::as_object) else {
         return BTreeMap::new();
     };
-    map.iter()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
+    map.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// As Kubernetes writes it: whole seconds, UTC.
@@ -67,9 +62,7 @@ pub(super) fn stamp(now: Timestamp) -> String {
 
 /// The owner that controls an object: its kind, name and uid.
 pub(super) fn controller_of(object: &Value) -> Option<(&str, &str, &str)> {
-    let owner = list(object, "/metadata/ownerReferences")
-        .iter()
-        .find(|owner| owner["controller"] == true)?;
+    let owner = list(object, "/metadata/ownerReferences").iter().find(|owner| owner["controller"] == true)?;
     Some((text(owner, "/kind"), text(owner, "/name"), text(owner, "/uid")))
 }
 
@@ -115,9 +108,7 @@ pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
     equal.is_none_or(|equal| contains(labels, equal))
         && expressions.iter().all(|expression| {
             let label = labels.get(text(expression, "/key"));
-            let listed = || {
-                label.is_some_and(|label| list(expression, "/values").contains(label))
-            };
+            let listed = || label.is_some_and(|label| list(expression, "/values").contains(label));
             match text(expression, "/operator") {
                 "In" => listed(),
                 "NotIn" => !listed(),
@@ -137,11 +128,8 @@ pub(super) fn contains(labels: &Value, wanted: &Map<String, Value>) -> bool {
 pub(super) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => {
-            left.iter()
-                .all(|(key, value)| same(value, right.get(key).unwrap_or(&Value::Null)))
-                && right
-                    .iter()
-                    .all(|(key, value)| left.contains_key(key) || is_nothing(value))
+            left.iter().all(|(key, value)| same(value, right.get(key).unwrap_or(&Value::Null)))
+                && right.iter().all(|(key, value)| left.contains_key(key) || is_nothing(value))
         }
         (Value::Array(left), Value::Array(right)) => {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
@@ -161,9 +149,7 @@ fn is_nothing(value: &Value) -> bool {
 
 /// A short name part that follows from text: FNV-1a in the letters that Kubernetes uses for names, which spell no words.
 pub(super) fn hash(text: &str) -> String {
-    let sum = text.bytes().fold(0x811c_9dc5_u32, |sum, byte| {
-        (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let sum = text.bytes().fold(0x811c_9dc5_u32, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     letters(&sum.to_string())
 }
 
@@ -178,10 +164,7 @@ pub(super) fn suffix(seed: &str, count: u64) -> String {
 
 fn letters(digits: &str) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    digits
-        .bytes()
-        .map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()]))
-        .collect()
+    digits.bytes().map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()])).collect()
 }
 
 #[cfg(test)]
@@ -198,7 +181,10 @@ mod tests {
             (json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["front"]}]}), true),
             (json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["front"]}]}), false),
             (json!({"matchExpressions": [{"key": "zone", "operator": "DoesNotExist"}]}), true),
-            (json!({"matchLabels": {"app": "shop"}, "matchExpressions": [{"key": "zone", "operator": "Exists"}]}), false),
+            (
+                json!({"matchLabels": {"app": "shop"}, "matchExpressions": [{"key": "zone", "operator": "Exists"}]}),
+                false,
+            ),
         ] {
             assert_eq!(selects(&selector, &labels), expected, "{selector}");
         }

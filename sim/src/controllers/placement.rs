@@ -24,20 +24,26 @@ pub(super) fn schedule(pod: &Value, view: &View, stamp: &str) -> Outcome {
         Some(node) => {
             let place = format!("{}/{}", object::namespace(pod), name(pod));
             let message = format!("Successfully assigned {place} to {}", name(node));
-            outcome.writes.push(Write::Patch {
-                key: Key::of(Kind::Pod, pod),
-                merge: json!({"spec": {"nodeName": name(node)}}),
-            });
+            outcome
+                .writes
+                .push(Write::Patch { key: Key::of(Kind::Pod, pod), merge: json!({"spec": {"nodeName": name(node)}}) });
             outcome.writes.push(Event::normal(Kind::Pod, pod, BY, "Scheduled", message));
         }
         None => {
-            let message = format!("0/{} nodes are available: none fits the pod's node selector, affinity and tolerations.", nodes.len());
+            let message = format!(
+                "0/{} nodes are available: none fits the pod's node selector, affinity and tolerations.",
+                nodes.len()
+            );
             let condition = object::condition(list(pod, "/status/conditions"), "PodScheduled");
             if condition.is_none_or(|condition| condition["message"] != message.as_str()) {
-                outcome.status(Kind::Pod, pod, json!({"phase": "Pending", "conditions": [{
-                    "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-                    "lastProbeTime": null, "lastTransitionTime": stamp,
-                }]}));
+                outcome.status(
+                    Kind::Pod,
+                    pod,
+                    json!({"phase": "Pending", "conditions": [{
+                        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+                        "lastTransitionTime": stamp,
+                    }]}),
+                );
                 outcome.writes.push(Event::warning(Kind::Pod, pod, BY, "FailedScheduling", message));
             }
         }
@@ -72,9 +78,9 @@ pub(super) fn fits(node: &Value, spec: &Value) -> Fit {
         taints.push(json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}));
     }
     let repelled_by = |effect: &str| {
-        taints
-            .iter()
-            .any(|taint| taint["effect"] == effect && !list(spec, "/tolerations").iter().any(|own| tolerates(own, taint)))
+        taints.iter().any(|taint| {
+            taint["effect"] == effect && !list(spec, "/tolerations").iter().any(|own| tolerates(own, taint))
+        })
     };
     match (repelled_by("NoExecute"), repelled_by("NoSchedule")) {
         (true, _) => Fit::No,
@@ -86,8 +92,11 @@ pub(super) fn fits(node: &Value, spec: &Value) -> Fit {
 fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let key = text(toleration, "/key");
     let effect = text(toleration, "/effect");
-    let value_matches = text(toleration, "/operator") == "Exists" || text(toleration, "/value") == text(taint, "/value");
-    (key.is_empty() || key == text(taint, "/key")) && (effect.is_empty() || effect == text(taint, "/effect")) && value_matches
+    let value_matches =
+        text(toleration, "/operator") == "Exists" || text(toleration, "/value") == text(taint, "/value");
+    (key.is_empty() || key == text(taint, "/key"))
+        && (effect.is_empty() || effect == text(taint, "/effect"))
+        && value_matches
 }
 
 fn is_attracted(node: &Value, spec: &Value) -> bool {

@@ -65,9 +65,7 @@ pub(super) fn availability(pod: &Value, min_ready_seconds: i64, now: Timestamp) 
     let Some(since) = object::ready_since(pod) else {
         return Availability::NotReady;
     };
-    let from = since
-        .checked_add(SignedDuration::from_secs(min_ready_seconds))
-        .unwrap_or(Timestamp::MAX);
+    let from = since.checked_add(SignedDuration::from_secs(min_ready_seconds)).unwrap_or(Timestamp::MAX);
     if min_ready_seconds == 0 || from <= now { Availability::Available } else { Availability::From(from) }
 }
 

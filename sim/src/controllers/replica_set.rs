@@ -58,7 +58,9 @@ fn status(set: &Value, active: &[&Arc<Value>], pods: &[&Arc<Value>], now: Timest
     let mut status = json!({
         "replicas": active.len(), "terminatingReplicas": ending, "observedGeneration": object::generation(set),
     });
-    for (name, count) in [("fullyLabeledReplicas", labelled), ("readyReplicas", ready), ("availableReplicas", available)] {
+    for (name, count) in
+        [("fullyLabeledReplicas", labelled), ("readyReplicas", ready), ("availableReplicas", available)]
+    {
         if count != 0 {
             status[name] = count.into();
         }
@@ -91,7 +93,8 @@ fn surplus<'a>(active: &[&'a Arc<Value>], count: usize, now: Timestamp) -> Vec<&
             _ => 0,
         };
         let ready = object::ready_since(pod);
-        let cost: i64 = text(pod, "/metadata/annotations/controller.kubernetes.io~1pod-deletion-cost").parse().unwrap_or(0);
+        let cost: i64 =
+            text(pod, "/metadata/annotations/controller.kubernetes.io~1pod-deletion-cost").parse().unwrap_or(0);
         let restarts = list(pod, "/status/containerStatuses")
             .iter()
             .filter_map(|container| number(container, "/restartCount"))
@@ -144,14 +147,12 @@ mod tests {
     fn missing_pods_are_made_with_names_of_their_own() {
         let now: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
         let outcome = reconcile(&set(3), &[], now);
-        let mut names: Vec<String> = outcome
-            .writes
-            .iter()
-            .filter_map(|write| match write {
-                Write::Create(Kind::Pod, pod) => Some(object::name(pod).to_owned()),
-                _ => None,
-            })
-            .collect();
+        let mut names = Vec::new();
+        for write in &outcome.writes {
+            if let Write::Create(Kind::Pod, pod) = write {
+                names.push(object::name(pod).to_owned());
+            }
+        }
         names.dedup();
         assert_eq!(names.len(), 3, "{names:?}");
         assert!(names.iter().all(|name| name.starts_with("shop-1-") && name.len() == "shop-1-".len() + 5));

@@ -30,11 +30,15 @@ pub(super) fn gateway(gateway: &Value, view: &View, now: Timestamp) -> Outcome {
         })
         .collect();
     let mut outcome = Outcome::default();
-    outcome.status(Kind::Gateway, gateway, json!({
-        "addresses": [{"type": "IPAddress", "value": ADDRESS}],
-        "conditions": conditions(&["Accepted", "Programmed"], list(gateway, "/status/conditions"), gateway, now),
-        "listeners": listeners,
-    }));
+    outcome.status(
+        Kind::Gateway,
+        gateway,
+        json!({
+            "addresses": [{"type": "IPAddress", "value": ADDRESS}],
+            "conditions": conditions(&["Accepted", "Programmed"], list(gateway, "/status/conditions"), gateway, now),
+            "listeners": listeners,
+        }),
+    );
     outcome
 }
 
@@ -80,7 +84,8 @@ fn attached(gateway: &Value, listener: &str, view: &View) -> usize {
     view.all(Kind::HttpRoute)
         .filter(|route| {
             list(route, "/spec/parentRefs").iter().any(|parent| {
-                parent_key(route, parent) == key && matches!(text(parent, "/sectionName"), section if section.is_empty() || section == listener)
+                parent_key(route, parent) == key
+                    && matches!(text(parent, "/sectionName"), section if section.is_empty() || section == listener)
             })
         })
         .count()

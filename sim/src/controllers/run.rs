@@ -106,8 +106,12 @@ impl Controllers {
 
     fn list(&mut self) {
         for kind in Kind::ALL {
-            let listed: BTreeMap<Key, Arc<Value>> =
-                self.cluster.list(kind.of_cluster(), "").into_iter().map(|object| (Key::of(*kind, &object), object)).collect();
+            let listed: BTreeMap<Key, Arc<Value>> = self
+                .cluster
+                .list(kind.of_cluster(), "")
+                .into_iter()
+                .map(|object| (Key::of(*kind, &object), object))
+                .collect();
             let known: BTreeSet<Key> = self.desk.known(*kind).collect();
             for gone in known.iter().filter(|key| !listed.contains_key(key)) {
                 self.desk.note(gone, None);
@@ -139,13 +143,15 @@ impl Controllers {
 
     /// Events that say the same are one, counted.
     fn tell(&mut self, event: &Event, now: Timestamp) -> Result<(), Status> {
-        while let Some((_, namespace, name)) = self.told.pop_front_if(|(at, ..)| now.duration_since(*at) > EVENTS_KEPT) {
+        while let Some((_, namespace, name)) = self.told.pop_front_if(|(at, ..)| now.duration_since(*at) > EVENTS_KEPT)
+        {
             let _ = self.cluster.delete_now(kinds::EVENT, &namespace, &name);
         }
         let about = &event.regarding;
         let says = format!("{}/{}/{}", object::text(about, "/uid"), event.reason, event.message);
         let name = format!("{}.{}", object::text(about, "/name"), object::hash(&says));
-        let namespace = Some(object::text(about, "/namespace")).filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+        let namespace =
+            Some(object::text(about, "/namespace")).filter(|namespace| !namespace.is_empty()).unwrap_or("default");
         let stamp = object::stamp(now);
         if let Some(known) = self.cluster.get(kinds::EVENT, namespace, &name) {
             let count = known["count"].as_i64().unwrap_or(1) + 1;
@@ -173,28 +179,35 @@ pub fn make_nodes(cluster: &Cluster, count: u32) -> Result<(), Status> {
     for at in 1..=count {
         let name = format!("node-{at}");
         let capacity = json!({"cpu": "64", "memory": "256Gi", "pods": "10000"});
-        let condition = |of: &str, status: &str, reason: &str| {
-            json!({"type": of, "status": status, "reason": reason, "lastHeartbeatTime": stamp, "lastTransitionTime": stamp})
-        };
-        cluster.create("kubelet", json!({
-            "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": name, "labels": {
-                "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
-            }},
-        }))?;
-        cluster.patch_status("kubelet", kinds::NODE, "", &name, json!({"status": {
-            "capacity": capacity, "allocatable": capacity,
-            "addresses": [
-                {"type": "InternalIP", "address": format!("10.0.{}.{}", (at >> 8) & 255, at & 255)},
-                {"type": "Hostname", "address": name},
-            ],
-            "conditions": [
-                condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
-                condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
-                condition("Ready", "True", "KubeletReady"),
-            ],
-            "nodeInfo": {"kubeletVersion": "v1.36.3", "operatingSystem": "linux", "architecture": "amd64"},
-        }}))?;
+        let condition = |of: &str, status: &str, reason: &str| json!({"type": of, "status": status, "reason": reason, "lastHeartbeatTime": stamp, "lastTransitionTime": stamp});
+        cluster.create(
+            "kubelet",
+            json!({
+                "apiVersion": "v1", "kind": "Node",
+                "metadata": {"name": name, "labels": {
+                    "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
+                }},
+            }),
+        )?;
+        cluster.patch_status(
+            "kubelet",
+            kinds::NODE,
+            "",
+            &name,
+            json!({"status": {
+                "capacity": capacity, "allocatable": capacity,
+                "addresses": [
+                    {"type": "InternalIP", "address": format!("10.0.{}.{}", (at >> 8) & 255, at & 255)},
+                    {"type": "Hostname", "address": name},
+                ],
+                "conditions": [
+                    condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
+                    condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
+                    condition("Ready", "True", "KubeletReady"),
+                ],
+                "nodeInfo": {"kubeletVersion": "v1.36.3", "operatingSystem": "linux", "architecture": "amd64"},
+            }}),
+        )?;
     }
     Ok(())
 }

@@ -67,11 +67,7 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(kind: Kind, namespace: &str, name: &str) -> Key {
-        Key {
-            kind,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+        Key { kind, namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
     pub(super) fn of(kind: Kind, object: &Value) -> Key {
@@ -119,10 +115,7 @@ impl View {
         let Some(keys) = self.owned.get(owner) else {
             return Vec::new();
         };
-        keys.iter()
-            .filter(|key| key.kind == kind)
-            .filter_map(|key| self.objects.get(key))
-            .collect()
+        keys.iter().filter(|key| key.kind == kind).filter_map(|key| self.objects.get(key)).collect()
     }
 
     /// The names of the Services whose selector matches these labels of a pod.

@@ -1,7 +1,7 @@
 //! What a controller wants to have written. A reconcile function returns these and touches nothing itself.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{object, view::Key, view::Kind};
 
@@ -23,10 +23,7 @@ impl Outcome {
     pub(super) fn status(&mut self, kind: Kind, object: &Value, status: Value) {
         let current = object.get("status").unwrap_or(&Value::Null);
         if !object::same(current, &status) {
-            self.writes.push(Write::Status {
-                key: Key::of(kind, object),
-                status: difference(current, status),
-            });
+            self.writes.push(Write::Status { key: Key::of(kind, object), status: difference(current, status) });
         }
     }
 }
@@ -62,36 +59,34 @@ pub(super) struct Event {
 
 impl Event {
     pub(super) fn normal(kind: Kind, object: &Value, by: &'static str, reason: &'static str, message: String) -> Write {
-        Write::Tell(Event {
-            regarding: json!({
-                "apiVersion": kind.api_version(), "kind": kind.name(), "namespace": object::namespace(object),
-                "name": object::name(object), "uid": object::uid(object),
-            }),
-            warning: false,
-            reason,
-            message,
-            by,
-        })
+        Write::Tell(Event { regarding: reference(kind, object), warning: false, reason, message, by })
     }
 
-    pub(super) fn warning(kind: Kind, object: &Value, by: &'static str, reason: &'static str, message: String) -> Write {
-        match Event::normal(kind, object, by, reason, message) {
-            Write::Tell(event) => Write::Tell(Event { warning: true, ..event }),
-            other => other,
-        }
+    pub(super) fn warning(
+        kind: Kind,
+        object: &Value,
+        by: &'static str,
+        reason: &'static str,
+        message: String,
+    ) -> Write {
+        Write::Tell(Event { regarding: reference(kind, object), warning: true, reason, message, by })
     }
+}
+
+fn reference(kind: Kind, object: &Value) -> Value {
+    json!({
+        "apiVersion": kind.api_version(), "kind": kind.name(), "namespace": object::namespace(object),
+        "name": object::name(object), "uid": object::uid(object),
+    })
 }
 
 /// The merge that turns `current` into `wanted`: keys that are gone become null.
 fn difference(current: &Value, wanted: Value) -> Value {
-    let (Some(current), Value::Object(wanted)) = (current.as_object(), wanted.clone()) else {
-        return wanted;
-    };
-    let mut merge: Map<String, Value> = wanted;
-    for key in current.keys() {
-        if !merge.contains_key(key) {
-            merge.insert(key.clone(), Value::Null);
+    let mut merge = wanted;
+    for key in current.as_object().into_iter().flat_map(|current| current.keys()) {
+        if merge.get(key).is_none() {
+            merge[key] = Value::Null;
         }
     }
-    Value::Object(merge)
+    merge
 }

@@ -91,10 +91,7 @@ impl<'a> Pass<'a> {
         if self.spec.progress_deadline.is_none() {
             return;
         }
-        let reason = self
-            .status
-            .condition("Progressing")
-            .map_or("", |condition| text(condition, "/reason"));
+        let reason = self.status.condition("Progressing").map_or("", |condition| text(condition, "/reason"));
         if reason == "ProgressDeadlineExceeded" {
             return;
         }
@@ -294,7 +291,13 @@ impl<'a> Pass<'a> {
         let mut left = missing;
         for at in active {
             let more = self.proportion(at);
-            let more = if left > 0 { more.min(left) } else if left < 0 { more.max(left) } else { 0 };
+            let more = if left > 0 {
+                more.min(left)
+            } else if left < 0 {
+                more.max(left)
+            } else {
+                0
+            };
             left -= more;
             sizes.push((at, self.sets[at].replicas + more));
         }

@@ -66,13 +66,7 @@ impl Set {
             },
             "spec": {"selector": selector, "template": template},
         });
-        Set {
-            object: Arc::new(object),
-            is_new: true,
-            replicas: 0,
-            min_ready_seconds: 0,
-            annotations: BTreeMap::new(),
-        }
+        Set { object: Arc::new(object), is_new: true, replicas: 0, min_ready_seconds: 0, annotations: BTreeMap::new() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -157,14 +151,14 @@ impl Set {
             }
         }
         let old = self.revision();
-        if old < revision {
-            if let Some(old) = self.annotations.insert(REVISION.to_owned(), revision.to_string()) {
-                let history = self.annotations.entry(HISTORY.to_owned()).or_default();
-                if !history.is_empty() {
-                    history.push(',');
-                }
-                history.push_str(&old);
+        if old < revision
+            && let Some(old) = self.annotations.insert(REVISION.to_owned(), revision.to_string())
+        {
+            let history = self.annotations.entry(HISTORY.to_owned()).or_default();
+            if !history.is_empty() {
+                history.push(',');
             }
+            history.push_str(&old);
         }
         if self.is_new {
             self.note_scale(spec);
@@ -198,10 +192,8 @@ impl Set {
         if !spec.is_empty() {
             merge.insert("spec".to_owned(), Value::Object(spec));
         }
-        (!merge.is_empty()).then(|| Write::Patch {
-            key: Key::of(Kind::ReplicaSet, &self.object),
-            merge: Value::Object(merge),
-        })
+        (!merge.is_empty())
+            .then(|| Write::Patch { key: Key::of(Kind::ReplicaSet, &self.object), merge: Value::Object(merge) })
     }
 
     pub(super) fn deletion(&self) -> Write {

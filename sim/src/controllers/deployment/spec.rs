@@ -31,9 +31,8 @@ pub(super) struct Spec {
 
 impl Spec {
     pub(super) fn of(deployment: &Value) -> Spec {
-        let limited = |pointer, default| {
-            Some(number(deployment, pointer).unwrap_or(default)).filter(|limit| *limit != UNLIMITED)
-        };
+        let limited =
+            |pointer, default| Some(number(deployment, pointer).unwrap_or(default)).filter(|limit| *limit != UNLIMITED);
         let replicas = number(deployment, "/spec/replicas").unwrap_or(1);
         Spec {
             replicas,

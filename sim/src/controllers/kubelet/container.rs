@@ -193,7 +193,10 @@ impl Container {
             Phase::Crashed { since, at, again: None } => ended(&self.id, *since, *at),
             Phase::Crashed { at, again: Some(again), .. } => {
                 let pause = pause(again.duration_since(*at));
-                waiting("CrashLoopBackOff", format!("back-off {pause} restarting failed container={} pod={pod}", self.name))
+                waiting(
+                    "CrashLoopBackOff",
+                    format!("back-off {pause} restarting failed container={} pod={pod}", self.name),
+                )
             }
         };
         let mut status = json!({
@@ -213,10 +216,7 @@ impl Container {
 
 /// `from` and so much longer.
 pub(super) fn later(from: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| from.checked_add(by).ok())
-        .unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(by).ok().and_then(|by| from.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
 }
 
 fn back_off(failures_before: u32) -> Duration {

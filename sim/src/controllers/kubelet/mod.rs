@@ -121,12 +121,8 @@ impl Run {
             .zip(lives)
             .map(|(container, life)| container.ready_at(life).is_some_and(|at| at <= now))
             .collect();
-        let statuses: Vec<Value> = self
-            .containers
-            .iter()
-            .zip(&ready)
-            .map(|(container, ready)| container.status(*ready, place, now))
-            .collect();
+        let statuses: Vec<Value> =
+            self.containers.iter().zip(&ready).map(|(container, ready)| container.status(*ready, place, now)).collect();
         let unready: Vec<&str> = self
             .containers
             .iter()
@@ -136,7 +132,8 @@ impl Run {
             .collect();
         let phase = if !self.containers.is_empty() && self.containers.iter().all(Container::has_ended) {
             "Failed"
-        } else if self.containers.iter().any(|container| container.status(false, place, now)["containerID"].is_string()) {
+        } else if self.containers.iter().any(|container| container.status(false, place, now)["containerID"].is_string())
+        {
             "Running"
         } else {
             "Pending"
@@ -165,7 +162,7 @@ fn conditions(pod: &Value, unready: &[&str], now: Timestamp) -> Vec<Value> {
         .iter()
         .map(|of| {
             let mut condition = json!({
-                "type": of, "status": "True", "observedGeneration": object::generation(pod), "lastProbeTime": null,
+                "type": of, "status": "True", "observedGeneration": object::generation(pod),
             });
             if *of == "Ready" && unready.is_empty() && !gates_open {
                 condition["status"] = "False".into();

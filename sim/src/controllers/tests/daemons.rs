@@ -36,10 +36,13 @@ fn each_node_that_fits_has_one() {
     world.put(Kind::DaemonSet, daemon(json!({"type": "RollingUpdate"})));
     world.pass(5);
     assert_eq!(nodes(&world), ["node-1", "node-2", "node-3"]);
-    assert_eq!(status(&world), json!({
-        "currentNumberScheduled": 3, "desiredNumberScheduled": 3, "numberMisscheduled": 0, "numberReady": 3,
-        "updatedNumberScheduled": 3, "numberAvailable": 3, "observedGeneration": 1,
-    }));
+    assert_eq!(
+        status(&world),
+        json!({
+            "currentNumberScheduled": 3, "desiredNumberScheduled": 3, "numberMisscheduled": 0, "numberReady": 3,
+            "updatedNumberScheduled": 3, "numberAvailable": 3, "observedGeneration": 1,
+        })
+    );
     world.put(Kind::Node, json!({"metadata": {"name": "node-4"}}));
     world.pass(5);
     assert_eq!(nodes(&world), ["node-1", "node-2", "node-3", "node-4"]);
@@ -69,11 +72,13 @@ fn updates_stay_within_their_limits() {
         assert_eq!(status(&world)["updatedNumberScheduled"], 3);
         assert_eq!(status(&world)["numberAvailable"], 3);
         assert_eq!(status(&world)["observedGeneration"], 2);
-        let revisions: Vec<i64> = world.all(Kind::ControllerRevision).iter().map(|one| one["revision"].as_i64().unwrap()).collect();
+        let revisions: Vec<i64> =
+            world.all(Kind::ControllerRevision).iter().map(|one| one["revision"].as_i64().unwrap()).collect();
         assert_eq!(revisions.iter().max(), Some(&2));
         world.patch(Kind::DaemonSet, "agent", image("agent:1"));
         world.pass(60);
-        let revisions: Vec<i64> = world.all(Kind::ControllerRevision).iter().map(|one| one["revision"].as_i64().unwrap()).collect();
+        let revisions: Vec<i64> =
+            world.all(Kind::ControllerRevision).iter().map(|one| one["revision"].as_i64().unwrap()).collect();
         assert_eq!((revisions.len(), revisions.iter().max()), (2, Some(&3)), "the old revision is used again");
     }
 }

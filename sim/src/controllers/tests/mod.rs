@@ -2,4 +2,5 @@ mod daemons;
 mod deployments;
 mod pods;
 mod rules;
+mod whole;
 mod world;

@@ -21,7 +21,8 @@ fn container(world: &World) -> Value {
 #[test]
 fn a_pod_goes_from_pending_over_running_to_ready() {
     let mut world = World::new();
-    let slow = Life { pull: Some(Duration::from_secs(5)), ready_after: Some(Duration::from_secs(7)), ..Life::default() };
+    let slow =
+        Life { pull: Some(Duration::from_secs(5)), ready_after: Some(Duration::from_secs(7)), ..Life::default() };
     world.images.set("shop:1", slow);
     world.put(Kind::Deployment, deployment("shop", "shop:1", 1));
     world.settle();
@@ -35,8 +36,11 @@ fn a_pod_goes_from_pending_over_running_to_ready() {
     assert_eq!(pod["status"]["conditions"][2]["message"], "containers with unready status: [main]");
     world.pass(7);
     let pod = only_pod(&world);
-    assert_eq!(pod["status"]["conditions"][2], json!({"type": "Ready", "status": "True", "observedGeneration":
-        pod["metadata"]["generation"], "lastProbeTime": null, "lastTransitionTime": "2026-01-01T00:00:12Z"}));
+    assert_eq!(
+        pod["status"]["conditions"][2],
+        json!({"type": "Ready", "status": "True", "observedGeneration":
+        pod["metadata"]["generation"], "lastTransitionTime": "2026-01-01T00:00:12Z"})
+    );
     assert_eq!(pod["status"]["hostIP"], "10.0.0.1");
     assert_eq!(pod["status"]["podIP"], "10.244.0.1");
     assert_eq!(pod["status"]["startTime"], "2026-01-01T00:00:00Z");
@@ -54,7 +58,9 @@ fn a_crashing_container_is_started_again_ever_later() {
     world.pass(2);
     let waiting = container(&world)["state"]["waiting"].clone();
     assert_eq!(waiting["reason"], "CrashLoopBackOff");
-    assert!(waiting["message"].as_str().unwrap().starts_with("back-off 10s restarting failed container=main pod=shop-"));
+    assert!(
+        waiting["message"].as_str().unwrap().starts_with("back-off 10s restarting failed container=main pod=shop-")
+    );
     assert_eq!(world.get(Kind::Deployment, "shop")["status"]["readyReplicas"], Value::Null);
     // Started again 10 s, 20 s, 40 s … after each crash, 5 min at most.
     for (passed, restarts) in [(10, 2), (22, 3), (42, 4), (82, 5), (162, 6), (302, 7), (302, 8)] {
@@ -84,8 +90,11 @@ fn a_deleted_pod_ends_gracefully_and_still_serves_meanwhile() {
     let mut world = World::new();
     world.images.set("shop:1", Life { end_after: Duration::from_secs(4), ..Life::default() });
     world.put(Kind::Deployment, deployment("shop", "shop:1", 1));
-    world.put(Kind::Service, json!({"metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"},
-        "clusterIP": "10.96.0.1", "ports": [{"port": 80, "targetPort": 8080}]}}));
+    world.put(
+        Kind::Service,
+        json!({"metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"},
+        "clusterIP": "10.96.0.1", "ports": [{"port": 80, "targetPort": 8080}]}}),
+    );
     world.pass(5);
     let first = only_pod(&world);
     world.delete(&Key::of(Kind::Pod, &first));
@@ -117,8 +126,11 @@ fn a_pod_that_fits_nowhere_waits_for_a_node() {
 fn endpoints_follow_a_rollout() {
     let mut world = World::new();
     world.put(Kind::Deployment, deployment("shop", "shop:1", 3));
-    world.put(Kind::Service, json!({"metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"},
-        "ports": [{"port": 80}]}}));
+    world.put(
+        Kind::Service,
+        json!({"metadata": {"name": "shop"}, "spec": {"selector": {"app": "shop"},
+        "ports": [{"port": 80}]}}),
+    );
     world.pass(5);
     world.patch(Kind::Deployment, "shop", image("shop:2"));
     world.pass_and(Duration::from_secs(30), &mut |world| {
@@ -133,6 +145,7 @@ fn endpoints_follow_a_rollout() {
         .map(|endpoint| endpoint["targetRef"]["name"].as_str().unwrap().to_owned())
         .collect();
     serving.sort();
-    let pods: Vec<String> = world.all(Kind::Pod).iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    let pods: Vec<String> =
+        world.all(Kind::Pod).iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(serving, pods);
 }

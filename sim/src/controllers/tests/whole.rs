@@ -71,24 +71,3 @@ fn the_work_grows_with_what_changes_and_not_with_what_is_there() {
     };
     assert_eq!(looks_for_one_rollout(0), looks_for_one_rollout(40));
 }
-
-#[test]
-#[ignore = "measure"]
-fn measure() {
-    for count in [200_i64, 2000] {
-        let mut world = World::new();
-        let t = std::time::Instant::now();
-        for at in 0..count {
-            world.put(Kind::Deployment, deployment(&format!("shop-{at}"), "shop:1", 2));
-            world.put(Kind::Service, json!({"metadata": {"name": format!("shop-{at}")}, "spec": {"selector": {"app": format!("shop-{at}")}, "ports": [{"port": 80}]}}));
-        }
-        eprintln!("{count} put {:?}", t.elapsed());
-        world.pass(10);
-        eprintln!("{count} up {:?} looks {}", t.elapsed(), world.looks);
-        for at in 0..count {
-            world.patch(Kind::Deployment, &format!("shop-{at}"), image("shop:2"));
-        }
-        world.pass(30);
-        eprintln!("{count} rolled {:?} looks {} version {}", t.elapsed(), world.looks, world.cluster.version());
-    }
-}
