@@ -4,33 +4,44 @@
 //! calls. Tests and actors of the same process – controllers, a kubelet, a world – call it directly; what is to talk to a
 //! Kubernetes gets a real client or a real port. What it pretends and what not is in `ARCHITECTURE.md`.
 
-#![expect(dead_code, reason = "the way in over HTTP follows")]
-
 mod access;
+mod actions;
 mod admission;
 mod apply;
 mod clock;
 mod cluster;
 pub mod controllers;
 mod definitions;
+mod documents;
+mod faults;
 mod foundation;
 mod gc;
+mod http;
 mod ids;
+mod jsonpath;
+mod openapi;
 mod patch;
+mod path;
 mod registry;
+mod reviews;
 mod schema;
 mod selector;
+mod service;
+mod shape;
 mod state;
 mod status;
 mod store;
+mod table;
 mod verbs;
 mod views;
 pub mod world;
+mod watching;
 
 pub use access::Attempt;
 pub use admission::selector_matches;
 pub use clock::{Clock, ManualClock, RuntimeClock, SystemClock};
 pub use cluster::Cluster;
+pub use faults::{Call, Fault, Faults};
 pub use registry::{Kind, kinds};
 pub use status::Status;
 pub use store::{Change, ChangeKind};

@@ -108,10 +108,6 @@ impl Target {
     pub(crate) fn named(&self, name: &str) -> Target {
         Target { name: name.to_owned(), ..self.clone() }
     }
-
-    pub(crate) fn whole(&self) -> Target {
-        Target { part: Part::Whole, ..self.clone() }
-    }
 }
 
 impl State {

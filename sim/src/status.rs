@@ -28,13 +28,9 @@ pub(crate) struct Cause {
 
 impl Cause {
     pub(crate) fn invalid(field: &str, value: &Value, why: &str) -> Cause {
-        let shown = match value {
-            Value::Object(_) => value.to_string(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => value.to_string(),
-        };
         Cause {
             reason: "FieldValueInvalid",
-            message: format!("Invalid value: {shown}: {why}"),
+            message: format!("Invalid value: {value}: {why}"),
             field: field.to_owned(),
         }
     }
@@ -42,15 +38,6 @@ impl Cause {
     pub(crate) fn required(field: &str, why: &str) -> Cause {
         let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
         Cause { reason: "FieldValueRequired", message, field: field.to_owned() }
-    }
-
-    pub(crate) fn type_invalid(field: &str, value: &Value, why: &str) -> Cause {
-        let shown = value.as_str().map_or_else(|| value.to_string(), |text| format!("{text:?}"));
-        Cause {
-            reason: "FieldValueTypeInvalid",
-            message: format!("Invalid value: {shown}: {why}"),
-            field: field.to_owned(),
-        }
     }
 
     pub(crate) fn unsupported(field: &str, value: &Value, allowed: &[Value]) -> Cause {

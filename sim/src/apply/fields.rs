@@ -65,10 +65,6 @@ impl Element {
 }
 
 impl Fields {
-    pub(crate) fn leaf() -> Fields {
-        Fields { member: true, children: BTreeMap::new() }
-    }
-
     /// Reads `fieldsV1`.
     pub(crate) fn read(value: &Value) -> Fields {
         let mut fields = Fields::default();

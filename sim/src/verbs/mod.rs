@@ -7,4 +7,5 @@ mod write;
 
 pub(crate) use delete::{Deletion, Dependents, FOREGROUND, ORPHAN};
 pub(crate) use patch::Patch;
-pub(crate) use read::Query;
+pub(crate) use read::{Page, Query};
+pub(crate) use write::selector_text;

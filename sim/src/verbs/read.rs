@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::write::scale_view;
 use crate::selector::Selector;
+use crate::service::too_large;
 use crate::state::{Part, State, Target};
 use crate::status::Status;
 use crate::store::Key;
@@ -23,6 +24,8 @@ pub(crate) struct Query {
     pub(crate) continued: String,
     /// `resourceVersion` when that very version is asked for.
     pub(crate) exactly: Option<u64>,
+    /// `resourceVersion` when a later one is as good.
+    pub(crate) at_least: Option<u64>,
 }
 
 /// A page of a list.
@@ -67,12 +70,9 @@ impl State {
             };
             (version, Some(Key { resource: target.resource.storage.clone(), namespace, name }))
         };
-        if version > self.store.version() {
-            let message = format!("Too large resource version: {version}, current: {}", self.store.version());
-            return Err(Status {
-                details: json!({ "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }], "retryAfterSeconds": 1 }),
-                ..Status::new(504, "Timeout", message)
-            });
+        let wanted = query.at_least.unwrap_or_default().max(version);
+        if wanted > self.store.version() {
+            return Err(too_large(wanted, self.store.version()));
         }
         let resource = &target.resource.storage;
         let objects: Vec<(Key, Arc<Value>)> = if version == self.store.version() {

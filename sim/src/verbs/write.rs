@@ -98,7 +98,7 @@ fn scale_of(target: &Target) -> Result<Scale, Status> {
 }
 
 /// A selector as the text that label selectors are written in.
-fn selector_text(selector: &Value) -> String {
+pub(crate) fn selector_text(selector: &Value) -> String {
     if let Some(text) = selector.as_str() {
         return text.to_owned();
     }
