@@ -250,7 +250,8 @@ impl Server {
 
     /// Waits until the last points of every metric are there.
     async fn has_all(&self, store: &Store, end: i64) {
-        let wanted = Query::parse("count(last_over_time({__name__!=\"\"}[20m]))").and_then(|all| all.at(store, end + 45_000));
+        let wanted =
+            Query::parse("count(last_over_time({__name__!=\"\"}[20m]))").and_then(|all| all.at(store, end + 45_000));
         let wanted = comparable(&wanted.expect("a count of series")).into_values().sum::<f64>();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         let mut pause = tokio::time::interval(Duration::from_millis(50));

@@ -1,6 +1,7 @@
 //! How applications behave, by the tag of their image and the time since their container started. The pretend
 //! kubelet asks the same about starting and crashing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,33 +21,58 @@ pub struct Applications {
 }
 
 /// How one version behaves.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Behaviour {
     /// The share of requests that are answered with 500.
-    #[serde(default)]
     errors: Percent,
     /// How long answers take.
-    #[serde(default)]
     latency: Latency,
+    /// `Missing` when it cannot be pulled.
+    image: Image,
+    /// How long its image is pulled.
+    #[serde(deserialize_with = "duration")]
+    pull: Duration,
     /// From the start of the container to its readiness.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration")]
     start: Duration,
+    /// From the request to end to its end.
+    #[serde(deserialize_with = "duration")]
+    stop: Duration,
     /// `Never` keeps it from becoming ready.
-    #[serde(default)]
     readiness: Readiness,
     /// It crashes this long after each start.
-    #[serde(default, deserialize_with = "some_duration")]
+    #[serde(deserialize_with = "some_duration")]
     crash: Option<Duration>,
     /// It is slower at first.
-    #[serde(default)]
     warm_up: Option<WarmUp>,
     /// From some time after its start on it behaves otherwise.
-    #[serde(default)]
     changes: Vec<Change>,
     /// Counters of its own: their name, and the share of requests that they count.
-    #[serde(default)]
     counters: BTreeMap<String, Percent>,
+}
+
+/// What a kubelet sees of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// How long its image is pulled; none: it cannot be pulled.
+    pub pull: Option<Duration>,
+    /// From its start to its readiness; none: never.
+    pub ready_after: Option<Duration>,
+    /// From each start to its crash; none: it does not crash.
+    pub crash_after: Option<Duration>,
+    /// From the request to end to its end.
+    pub end_after: Duration,
+}
+
+/// Whether its image can be pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+enum Image {
+    /// It can.
+    #[default]
+    Present,
+    /// It cannot.
+    Missing,
 }
 
 /// Whether it becomes ready.
@@ -126,22 +152,15 @@ impl<'de> Deserialize<'de> for Applications {
 }
 
 impl Applications {
-    /// Whether a container of that image says that it is ready at that age.
-    pub fn is_ready(&self, image: &str, age: Duration) -> bool {
+    /// The life of a container of that image.
+    pub fn life(&self, image: &str) -> Life {
         let behaviour = self.of(image);
-        behaviour.readiness == Readiness::AfterStart && age >= behaviour.start && !self.has_crashed(image, age)
-    }
-
-    /// Whether a container of that image has crashed by that age.
-    pub fn has_crashed(&self, image: &str, age: Duration) -> bool {
-        self.of(image).crash.is_some_and(|crash| age >= crash)
-    }
-
-    /// The age at which one of the two changes next; none when neither will.
-    pub fn next_change(&self, image: &str, age: Duration) -> Option<Duration> {
-        let behaviour = self.of(image);
-        let start = (behaviour.readiness == Readiness::AfterStart).then_some(behaviour.start);
-        start.into_iter().chain(behaviour.crash).filter(|change| *change > age).min()
+        Life {
+            pull: (behaviour.image == Image::Present).then_some(behaviour.pull),
+            ready_after: (behaviour.readiness == Readiness::AfterStart).then_some(behaviour.start),
+            crash_after: behaviour.crash,
+            end_after: behaviour.stop,
+        }
     }
 
     pub(super) fn of(&self, image: &str) -> &Behaviour {
@@ -150,18 +169,36 @@ impl Applications {
     }
 }
 
+impl Default for Behaviour {
+    fn default() -> Self {
+        Behaviour {
+            errors: Percent::default(),
+            latency: Latency::default(),
+            image: Image::Present,
+            pull: Duration::ZERO,
+            start: Duration::ZERO,
+            stop: Duration::from_secs(1),
+            readiness: Readiness::AfterStart,
+            crash: None,
+            warm_up: None,
+            changes: Vec::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+}
+
 impl Behaviour {
     /// The share of errors and the latencies at that age.
-    pub(super) fn at(&self, age: Duration) -> (f64, std::borrow::Cow<'_, Distributed>) {
+    pub(super) fn at(&self, age: Duration) -> (f64, Cow<'_, Distributed>) {
         let changes = || self.changes.iter().filter(|change| change.after <= age);
         let errors = changes().filter_map(|change| change.errors).next_back().unwrap_or(self.errors);
         let latency = changes().filter_map(|change| change.latency.as_ref()).next_back().unwrap_or(&self.latency);
         let cold = self.warm_up.as_ref().filter(|warm_up| age < warm_up.lasts);
         let latency = match cold {
-            None => std::borrow::Cow::Borrowed(&latency.0),
+            None => Cow::Borrowed(&latency.0),
             Some(WarmUp { lasts, factor }) => {
                 let left = 1.0 - age.as_secs_f64() / lasts.as_secs_f64();
-                std::borrow::Cow::Owned(latency.0.slower(1.0 + (factor - 1.0) * left))
+                Cow::Owned(latency.0.slower(1.0 + (factor - 1.0) * left))
             }
         };
         (errors.0, latency)

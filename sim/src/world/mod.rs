@@ -138,9 +138,10 @@ impl World {
     fn look_at(&mut self, objects: &(impl Objects + ?Sized)) {
         let found: Vec<Vec<Arc<Value>>> = KINDS.iter().map(|(group, kind)| objects.list(group, kind)).collect();
         let same = found.len() == self.seen.len()
-            && found.iter().zip(&self.seen).all(|(new, old)| {
-                new.len() == old.len() && new.iter().zip(old).all(|(new, old)| Arc::ptr_eq(new, old))
-            });
+            && found
+                .iter()
+                .zip(&self.seen)
+                .all(|(new, old)| new.len() == old.len() && new.iter().zip(old).all(|(new, old)| is_same(new, old)));
         if !same {
             self.routes = Routes::compile(objects);
             self.flow.forget_plans();
@@ -149,5 +150,14 @@ impl World {
     }
 }
 
+/// The same memory, or the same version of the same object.
+fn is_same(new: &Arc<Value>, old: &Arc<Value>) -> bool {
+    let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+    Arc::ptr_eq(new, old)
+        || (version(new).is_some() && version(new) == version(old) && new["metadata"]["uid"] == old["metadata"]["uid"])
+}
+
+#[cfg(test)]
+mod fixture;
 #[cfg(test)]
 mod tests;
