@@ -19,6 +19,7 @@ mod gc;
 mod http;
 mod ids;
 mod jsonpath;
+pub mod networking;
 mod openapi;
 mod patch;
 mod path;

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use sim::controllers::{Behaviour, Controllers, Life, make_nodes};
 use sim::world::{Description, World};
-use sim::{Cluster, RuntimeClock};
+use sim::{Cluster, Kind, RuntimeClock};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
@@ -25,6 +25,8 @@ use super::verdict::{self, Verdict};
 
 /// Everything rests when no Canary has changed for this long.
 const REST: Duration = Duration::from_secs(5);
+
+const NAMESPACE: Kind<'static> = Kind { group: "", kind: "Namespace" };
 
 /// Machines that pods run on.
 const NODES: u32 = 3;
@@ -63,7 +65,6 @@ struct Stage {
     around: Around,
     settings: Settings,
     clock: Clock,
-    begin: Instant,
     /// Told when the controller is to die.
     death: Arc<Notify>,
 }
@@ -81,8 +82,10 @@ impl Stage {
             apply(&cluster, definition, "")?;
         }
         make_nodes(&cluster, NODES).map_err(|status| ScenarioError::Stage(format!("making nodes: {status}")))?;
-        apply(&cluster, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": scenario.namespace } }), "")?;
         for object in objects(&scenario.objects, folder)? {
+            for gateway in gateways(&object) {
+                apply(&cluster, gateway, &scenario.namespace)?;
+            }
             apply(&cluster, object, &scenario.namespace)?;
         }
         let description = Description {
@@ -96,7 +99,6 @@ impl Stage {
             around: Around::new(world),
             settings,
             clock: Clock::starting_at(scenario.start),
-            begin: Instant::now(),
             death: Arc::new(Notify::new()),
         })
     }
@@ -238,19 +240,47 @@ struct Software(Around);
 
 impl Behaviour for Software {
     fn of(&self, image: &str, _age: Duration) -> Life {
-        self.0.world().applications().life(image)
+        let life = self.0.world().applications().life(image);
+        Life { pull: life.pull, ready_after: life.ready_after, crash_after: life.crash_after, end_after: life.end_after }
     }
 }
 
+/// The gateways that a Canary's routes are attached to: where they come from is not what a scenario is about.
+fn gateways(object: &Value) -> Vec<Value> {
+    let references = object.pointer("/spec/service/gatewayRefs").and_then(Value::as_array);
+    let gateway = |reference: &Value| {
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": { "name": reference["name"], "namespace": reference["namespace"] },
+            "spec": { "gatewayClassName": "simulated", "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] },
+        })
+    };
+    references.into_iter().flatten().map(gateway).collect()
+}
+
 fn apply(cluster: &Cluster, mut object: Value, namespace: &str) -> Result<(), ScenarioError> {
+    if object.pointer("/metadata/namespace").is_some_and(Value::is_null)
+        && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata.remove("namespace");
+    }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.entry("namespace").or_insert_with(|| namespace.into());
+        if !namespace.is_empty() {
+            metadata.entry("namespace").or_insert_with(|| namespace.into());
+        }
     }
     let what = format!(
         "{} {}",
         object["kind"].as_str().unwrap_or("an object without kind"),
         object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without name")
     );
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    if !namespace.is_empty() && cluster.get(NAMESPACE, "", namespace).is_none() {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        cluster
+            .apply_as(OPERATOR, namespace)
+            .map_err(|status| ScenarioError::Stage(format!("making the namespace of {what}: {status}")))?;
+    }
     cluster.apply_as(OPERATOR, object).map_err(|status| ScenarioError::Stage(format!("applying {what}: {status}")))?;
     Ok(())
 }
