@@ -145,7 +145,11 @@ impl<'a> Pass<'a> {
             }
         }
         template["spec"]["tolerations"] = tolerations.into();
-        template["metadata"]["labels"][HASH] = self.hash.clone().into();
+        let labels = &mut template["metadata"]["labels"];
+        labels[HASH] = self.hash.clone().into();
+        if let Some(generation) = self.set.pointer("/metadata/annotations/deprecated.daemonset.template.generation") {
+            labels["pod-template-generation"] = generation.clone();
+        }
         template
     }
 
