@@ -74,6 +74,7 @@ const FLAGS: [(&str, Shape); 35] = [
     ("zap-encoding", Shape::Value),
     ("zap-replace-globals", Shape::Switch),
     ("port", Shape::Value),
+    ("dashboard-address", Shape::Value),
     ("slack-url", Shape::Value),
     ("slack-token", Shape::Value),
     ("slack-proxy-url", Shape::Value),
