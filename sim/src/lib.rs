@@ -11,6 +11,7 @@ mod admission;
 mod apply;
 mod clock;
 mod cluster;
+pub mod controllers;
 mod definitions;
 mod foundation;
 mod gc;
