@@ -62,7 +62,7 @@ enum Shape {
 }
 
 /// Every flag of the controller, and whether it takes a value in the next word.
-const FLAGS: [(&str, Shape); 35] = [
+const FLAGS: [(&str, Shape); 36] = [
     ("kubeconfig", Shape::Value),
     ("master", Shape::Value),
     ("kubeconfig-qps", Shape::Value),
