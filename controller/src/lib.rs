@@ -12,6 +12,7 @@ pub mod configs;
 pub mod connect;
 pub mod context;
 pub mod converge;
+pub mod dashboard;
 pub mod events;
 #[cfg(test)]
 mod fake;

@@ -1,6 +1,7 @@
 //! What is to be seen of a rollout: facts drawn from objects, without a client, a clock or a colour.
 
 mod health;
+mod pod;
 mod row;
 mod strategy;
 mod tree;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use health::Look;
+pub use pod::PodView;
 pub use row::Row;
 pub use strategy::StrategyView;
 pub use tree::{Node, Tag};
