@@ -62,6 +62,8 @@ pub fn play(scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError>
 
 struct Stage {
     cluster: Cluster,
+    /// Not there yet: what they are about serves its users before.
+    canaries: Vec<Value>,
     around: Around,
     settings: Settings,
     clock: Clock,
@@ -82,11 +84,15 @@ impl Stage {
             apply(&cluster, definition, "")?;
         }
         make_nodes(&cluster, NODES).map_err(|status| ScenarioError::Stage(format!("making nodes: {status}")))?;
-        for object in objects(&scenario.objects, folder)? {
-            for gateway in gateways(&object) {
+        let (canaries, others): (Vec<Value>, Vec<Value>) =
+            objects(&scenario.objects, folder)?.into_iter().partition(|object| object["kind"] == "Canary");
+        for object in others {
+            apply(&cluster, object, &scenario.namespace)?;
+        }
+        for object in &canaries {
+            for gateway in gateways(object) {
                 apply(&cluster, gateway, &scenario.namespace)?;
             }
-            apply(&cluster, object, &scenario.namespace)?;
         }
         let description = Description {
             traffic: scenario.traffic.clone(),
@@ -96,6 +102,7 @@ impl Stage {
         let world = World::new(description, scenario.start, ChaCha8Rng::seed_from_u64(scenario.seed));
         Ok(Stage {
             cluster,
+            canaries,
             around: Around::new(world),
             settings,
             clock: Clock::starting_at(scenario.start),
@@ -150,6 +157,7 @@ impl Stage {
 
     /// Traffic, once a second.
     async fn flow(&self) {
+        sleep(REST).await;
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -165,6 +173,10 @@ impl Stage {
         folder: &Path,
         transcript: &mut Transcript,
     ) -> Result<(), ScenarioError> {
+        self.follow_until(Instant::now() + 2 * REST, transcript).await;
+        for canary in &self.canaries {
+            apply(&self.cluster, canary.clone(), &scenario.namespace)?;
+        }
         self.rest(transcript).await;
         let begin = Instant::now();
         let mut then: Vec<&Happening> = scenario.then.iter().collect();
