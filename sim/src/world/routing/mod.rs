@@ -39,6 +39,13 @@ impl Objects for [Arc<Value>] {
     }
 }
 
+/// The simulated cluster.
+impl Objects for crate::Cluster {
+    fn list(&self, group: &str, kind: &str) -> Vec<Arc<Value>> {
+        crate::Cluster::list(self, crate::Kind { group, kind }, "")
+    }
+}
+
 /// The kinds that say where requests go: group and kind.
 pub const KINDS: [(&str, &str); 7] = [
     ("", "Service"),
