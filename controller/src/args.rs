@@ -41,6 +41,10 @@ pub struct ControllerArgs {
     /// Port of /metrics, /healthz and /readyz.
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     pub port: u16,
+    /// Where the dashboard listens, as `127.0.0.1:8081` or `:8081`; off when empty. On the loopback whoever gets there is
+    /// trusted; elsewhere every request needs a bearer token of the cluster.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS:PORT")]
+    pub dashboard_address: String,
     /// Slack incoming webhook.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "URL")]
     pub slack_url: String,
@@ -110,6 +114,9 @@ pub struct ControllerArgs {
     /// Time between the moment that no traffic goes to the canary and its scale-down.
     #[arg(long, default_value = "5s", value_parser = go_duration, value_name = "DURATION")]
     pub drain: Duration,
+    /// Time between pods being ready and their first users: gateways learn of pods later than Serin does.
+    #[arg(long, default_value = "3s", value_parser = go_duration, value_name = "DURATION")]
+    pub settle: Duration,
 }
 
 /// Levels of the log.
@@ -255,6 +262,7 @@ mod tests {
         assert_eq!(args.slack_user, "flagger");
         assert!(args.enable_config_tracking && !args.enable_leader_election);
         assert_eq!((args.min_interval, args.drain), (Duration::from_secs(10), Duration::from_secs(5)));
+        assert_eq!(args.settle, Duration::from_secs(3));
     }
 
     #[test]
