@@ -1,5 +1,5 @@
 //! The part of Prometheus' query language that rollouts are judged by: instant queries over counters, gauges and
-//! classic histograms. What is left out is refused by name. The reasons are in `docs/adr/0010`.
+//! classic histograms. What is left out is refused by name. The reasons are in `docs/adr/0011`.
 
 mod aggregate;
 mod binary;
