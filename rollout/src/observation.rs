@@ -101,8 +101,6 @@ pub struct Memory {
     pub matched_since: Option<Timestamp>,
     /// When a gate was last asked without the state moving.
     pub asked_at: Option<Timestamp>,
-    /// Since when the metrics cannot be read.
-    pub unavailable_since: Option<Timestamp>,
     /// When the target was last told to scale up.
     pub scaled_up_at: Option<Timestamp>,
     /// The sentences told last as events, so that a wait is told once.

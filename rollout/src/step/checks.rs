@@ -2,6 +2,7 @@
 //! neither good nor bad.
 
 use crds::Check;
+use jiff::Timestamp;
 
 use crate::reading::{HookAnswer, Reading};
 use crate::spec::{HookKind, Metric, MetricSource};
@@ -13,9 +14,12 @@ use super::Pass;
 pub(super) enum Judgement {
     Passed,
     Failed,
-    /// Nothing speaks against the canary, but not all could be read.
-    Unavailable,
+    /// Nothing speaks against the canary, but not all could be judged.
+    Undecided,
 }
+
+/// The reason of a metric whose window reaches back before this analysis.
+pub(super) const FORMER_TRAFFIC: &str = "FormerTraffic";
 
 impl Pass<'_> {
     pub(super) fn judge_hooks(&mut self, kind: HookKind) -> Judgement {
@@ -40,10 +44,21 @@ impl Pass<'_> {
 
     pub(super) fn judge(&mut self) -> Judgement {
         let mut judgement = self.judge_hooks(HookKind::Rollout);
-        let mut missing = Vec::new();
+        let (mut missing, mut held) = (Vec::new(), Vec::new());
         let readings = self.answers.metrics.clone().unwrap_or_default();
         let spec = self.spec;
         for metric in &spec.metrics {
+            if self.window_clear_at(metric).is_some() {
+                held.push(metric.name.as_str());
+                self.state.checks.push(Check {
+                    name: metric.name.clone(),
+                    result: "Held".into(),
+                    value: None,
+                    threshold: Some(range(metric)),
+                    message: None,
+                });
+                continue;
+            }
             let reading = readings.iter().find(|(name, _)| *name == metric.name);
             let unasked = Reading::Unavailable("it was not asked".into());
             let (result, value, message) = self.judge_reading(metric, reading.map_or(&unasked, |(_, reading)| reading));
@@ -66,10 +81,10 @@ impl Pass<'_> {
             });
         }
         if missing.is_empty() {
-            self.memory.unavailable_since = None;
-            return judgement;
+            self.state.unavailable_since = None;
+            return if judgement == Judgement::Failed { judgement } else { self.hold_for_windows(&held) };
         }
-        let since = *self.memory.unavailable_since.get_or_insert(self.now);
+        let since = *self.state.unavailable_since.get_or_insert(self.now);
         if judgement == Judgement::Failed {
             return judgement;
         }
@@ -88,7 +103,35 @@ impl Pass<'_> {
             self.memory.told = vec![told];
         }
         self.wait("MetricsUnavailable", format!("the canary cannot be judged: {why}"));
-        Judgement::Unavailable
+        Judgement::Undecided
+    }
+
+    /// Passed, unless the windows of some metrics are not clear yet. Requests from before this analysis speak
+    /// neither for the canary nor against it.
+    fn hold_for_windows(&mut self, held: &[&str]) -> Judgement {
+        let Some(clear) = self.windows_clear_at() else { return Judgement::Passed };
+        let why = format!(
+            "the window of {} still holds requests from before this analysis; judged from {} UTC",
+            held.join(", "),
+            clear.strftime("%H:%M:%S")
+        );
+        if !self.memory.told.contains(&why) {
+            self.event(false, format!("Halt {} advancement {why}", self.canary()));
+            self.memory.told = vec![why.clone()];
+        }
+        self.wait(FORMER_TRAFFIC, why);
+        Judgement::Undecided
+    }
+
+    /// From when on every metric can be judged; `None` when that is now.
+    pub(super) fn windows_clear_at(&self) -> Option<Timestamp> {
+        self.spec.metrics.iter().filter_map(|metric| self.window_clear_at(metric)).max()
+    }
+
+    /// From when on the metric's window holds no requests from before this analysis; `None` when that is now.
+    pub(super) fn window_clear_at(&self, metric: &Metric) -> Option<Timestamp> {
+        let clear = self.after(self.state.former_traffic?, metric.interval);
+        (clear > self.now).then_some(clear)
     }
 
     fn judge_reading(&self, metric: &Metric, reading: &Reading) -> (&'static str, Option<f64>, Option<String>) {
