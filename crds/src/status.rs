@@ -184,7 +184,7 @@ pub struct WaitingFor {
 pub struct Check {
     /// Name of the metric or webhook.
     pub name: String,
-    /// `Passed`, `Failed`, `NoData`, `Unavailable`, or `Held` while its window reaches back before the analysis.
+    /// `Passed`, `Failed`, `NoData`, `Unavailable`, or `Held` while its window is not one of this step.
     pub result: String,
     /// The value in the metric's own unit, six digits at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -138,8 +138,8 @@ impl Pass<'_> {
         let fresh = run.weight == 0 && run.iterations == 0 && !run.mirrored;
         let matched = self.memory.matched_since.unwrap_or(self.now);
         let base = self.state.checked_at.map_or(matched, |checked| checked.max(matched));
-        let due =
-            if fresh && self.state.checked_at.is_none() { self.now } else { self.after(base, self.spec.interval) };
+        let first = fresh && self.state.checked_at.is_none();
+        let due = if first { self.traffic_from() } else { self.after(base, self.spec.interval) };
         let due = match &self.memory.held {
             Some(held) if held.reason == FORMER_TRAFFIC => due.min(self.windows_clear_at().unwrap_or(self.now)),
             Some(_) | None => due,
@@ -147,6 +147,7 @@ impl Pass<'_> {
         if due > self.now {
             match self.memory.held.clone() {
                 Some(held) => self.waiting.push(held),
+                None if first => self.hold_traffic(due),
                 None => self.soak(run, due),
             }
             self.wake_at(due);

@@ -1,6 +1,8 @@
 //! Flagger's threshold rule: each value within its range, each hook answering yes. What could not be read is
 //! neither good nor bad.
 
+use std::time::Duration;
+
 use crds::Check;
 use jiff::Timestamp;
 
@@ -44,12 +46,11 @@ impl Pass<'_> {
 
     pub(super) fn judge(&mut self) -> Judgement {
         let mut judgement = self.judge_hooks(HookKind::Rollout);
-        let (mut missing, mut held) = (Vec::new(), Vec::new());
+        let (mut missing, mut early) = (Vec::new(), Vec::new());
         let readings = self.answers.metrics.clone().unwrap_or_default();
         let spec = self.spec;
         for metric in &spec.metrics {
             if self.window_clear_at(metric).is_some() {
-                held.push(metric.name.as_str());
                 self.state.checks.push(Check {
                     name: metric.name.clone(),
                     result: "Held".into(),
@@ -61,7 +62,12 @@ impl Pass<'_> {
             }
             let reading = readings.iter().find(|(name, _)| *name == metric.name);
             let unasked = Reading::Unavailable("it was not asked".into());
-            let (result, value, message) = self.judge_reading(metric, reading.map_or(&unasked, |(_, reading)| reading));
+            let reading = reading.map_or(&unasked, |(_, reading)| reading);
+            let (mut result, value, message) = self.judge_reading(metric, reading);
+            if *reading == Reading::NoValue && self.step_is_shorter_than(metric.interval) {
+                result = "Held";
+                early.push(metric.name.as_str());
+            }
             match result {
                 "Failed" | "NoData" => {
                     judgement = Judgement::Failed;
@@ -82,7 +88,7 @@ impl Pass<'_> {
         }
         if missing.is_empty() {
             self.state.unavailable_since = None;
-            return if judgement == Judgement::Failed { judgement } else { self.hold_for_windows(&held) };
+            return if judgement == Judgement::Failed { judgement } else { self.hold_for_windows(&early) };
         }
         let since = *self.state.unavailable_since.get_or_insert(self.now);
         if judgement == Judgement::Failed {
@@ -106,21 +112,51 @@ impl Pass<'_> {
         Judgement::Undecided
     }
 
-    /// Passed, unless the windows of some metrics are not clear yet. Requests from before this analysis speak
-    /// neither for the canary nor against it.
-    fn hold_for_windows(&mut self, held: &[&str]) -> Judgement {
-        let Some(clear) = self.windows_clear_at() else { return Judgement::Passed };
-        let why = format!(
-            "the window of {} still holds requests from before this analysis; judged from {} UTC",
-            held.join(", "),
-            clear.strftime("%H:%M:%S")
-        );
+    /// Passed, unless the windows of some metrics are not clear yet (requests from before this analysis speak neither
+    /// for the canary nor against it) or not full yet (no value may mean that nobody has looked).
+    fn hold_for_windows(&mut self, early: &[&str]) -> Judgement {
+        let (reason, why) = if let Some(clear) = self.windows_clear_at() {
+            (FORMER_TRAFFIC, format!("{}; judged from {} UTC", self.unclear_windows(), clear.strftime("%H:%M:%S")))
+        } else if !early.is_empty() {
+            let early = early.join(", ");
+            ("NoValueYet", format!("there is no value for {early} yet, and this step is shorter than its window"))
+        } else {
+            return Judgement::Passed;
+        };
+        self.hold(reason, why);
+        Judgement::Undecided
+    }
+
+    /// Keeps the canary from its first traffic, so that a bad one does not have it for longer than to its first check.
+    pub(super) fn hold_traffic(&mut self, until: Timestamp) {
+        let why =
+            format!("{}; the canary gets traffic from {} UTC", self.unclear_windows(), until.strftime("%H:%M:%S"));
+        self.hold(FORMER_TRAFFIC, why);
+    }
+
+    /// When the canary may get its first traffic: an interval before it can be judged.
+    pub(super) fn traffic_from(&self) -> Timestamp {
+        let interval = jiff::SignedDuration::try_from(self.spec.interval).ok();
+        let from = self.windows_clear_at().zip(interval).and_then(|(clear, interval)| clear.checked_sub(interval).ok());
+        from.map_or(self.now, |from| from.max(self.now))
+    }
+
+    fn hold(&mut self, reason: &str, why: String) {
         if !self.memory.told.contains(&why) {
             self.event(false, format!("Halt {} advancement {why}", self.canary()));
             self.memory.told = vec![why.clone()];
         }
-        self.wait(FORMER_TRAFFIC, why);
-        Judgement::Undecided
+        self.wait(reason, why);
+    }
+
+    fn unclear_windows(&self) -> String {
+        let unclear = self.spec.metrics.iter().filter(|metric| self.window_clear_at(metric).is_some());
+        let names: Vec<_> = unclear.map(|metric| metric.name.as_str()).collect();
+        format!("the window of {} still holds requests from before this analysis", names.join(", "))
+    }
+
+    fn step_is_shorter_than(&self, window: Duration) -> bool {
+        self.state.since.is_some_and(|since| self.after(since, window) > self.now)
     }
 
     /// From when on every metric can be judged; `None` when that is now.

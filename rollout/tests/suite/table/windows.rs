@@ -91,6 +91,25 @@ fn what_can_be_judged_is_judged() {
 }
 
 #[test]
+fn no_value_is_no_verdict_before_a_window_has_passed() {
+    let look = |since| {
+        let look = Look::new(spec(canary()), under_way(Stage::Progressing(run(20)))).reading(Reading::NoValue);
+        look.with(|look| (look.state.since, look.spec.metrics[0].interval) = (Some(at(since)), Duration::from_secs(90)))
+    };
+    let early = look(31).go();
+    assert_eq!((&early.step.state.stage, early.reasons()), (&Stage::Progressing(run(20)), vec!["NoValueYet"]));
+    assert_eq!((early.step.state.checks[0].result.as_str(), early.step.wake), ("Held", Some(at(180))));
+    let again = Look { state: early.step.state, memory: early.step.memory, now: at(180), ..look(31) }.go();
+    assert_eq!(again.step.state.stage, failed(1), "then it means that the canary gets no traffic");
+    assert_eq!(look(30).go().step.state.stage, failed(1));
+    assert_eq!(
+        look(31).reading(Reading::Value(50.0)).go().step.state.stage,
+        failed(1),
+        "a bad value is one at any time"
+    );
+}
+
+#[test]
 fn nothing_recent_delays_nothing() {
     for former in [None, Some(at(-3600)), Some(at(60))] {
         let seen = look().with(|look| look.state.former_traffic = former).go();
@@ -105,6 +124,26 @@ fn nothing_recent_delays_nothing() {
     let fresh = Look::new(spec(canary()), under_way(Stage::Progressing(run(0))));
     let fresh = fresh.with(|look| look.state.former_traffic = Some(at(119))).go().step;
     assert_eq!((fresh.state.stage, fresh.wake), (Stage::Progressing(run(20)), Some(at(180))));
+}
+
+#[test]
+fn no_user_sees_the_canary_before_it_can_be_judged_at_its_first_check() {
+    let fresh = State { checked_at: None, ..under_way(Stage::Progressing(run(0))) };
+    let look = Look::new(spec(canary()), fresh)
+        .hook(HookKind::PreRollout, "smoke", HookAnswer::Yes)
+        .with(|look| (look.state.former_traffic, look.spec.metrics[0].interval) = (Some(at(90)), WINDOW));
+    let why = "the window of request-success-rate still holds requests from before this analysis; the canary gets traffic from \
+               12:05:30 UTC";
+    let held = look.go();
+    assert_eq!((&held.step.state.stage, held.step.wake), (&Stage::Progressing(run(0)), Some(at(330))));
+    assert_eq!((held.reasons(), held.step.waiting[0].message.as_str()), (vec!["FormerTraffic"], why));
+    assert_eq!(held.events(), [format!("Halt shop.eve advancement {why}")]);
+    assert!(held.asked.is_empty(), "nor is it tried out twice");
+
+    let again = Look { state: held.step.state, memory: held.step.memory, now: at(329), ..look.clone() }.go();
+    assert_eq!((again.events(), again.reasons()), (Vec::new(), vec!["FormerTraffic"]));
+    let begun = Look { state: again.step.state, memory: again.step.memory, now: at(330), ..look }.go().step;
+    assert_eq!((begun.state.stage, begun.wake), (Stage::Progressing(run(20)), Some(at(390))));
 }
 
 #[test]
