@@ -42,7 +42,7 @@ fn parse(name: &str, object: &Value) -> Spec {
 #[test]
 fn canaries_are_understood_without_a_warning() {
     let canaries: Vec<_> = objects().into_iter().filter(|(_, object)| object["kind"] == "Canary").collect();
-    assert_eq!(canaries.len(), 7);
+    assert_eq!(canaries.len(), 8);
     for (name, object) in &canaries {
         let spec = parse(name, object);
         assert!(spec.warnings.is_empty(), "{name}: {:?}", spec.warnings);
@@ -72,7 +72,7 @@ fn templates_and_alert_providers_are_of_their_kinds() {
         match object["kind"].as_str() {
             Some("MetricTemplate") => drop(serde_json::from_value::<MetricTemplate>(object).expect(&name)),
             Some("AlertProvider") => drop(serde_json::from_value::<AlertProvider>(object).expect(&name)),
-            Some("Canary" | "Deployment" | "HorizontalPodAutoscaler" | "Ingress") => {}
+            Some("Canary" | "DaemonSet" | "Deployment" | "HorizontalPodAutoscaler" | "Ingress") => {}
             other => panic!("{name}: {other:?} is not expected in an example"),
         }
     }

@@ -12,7 +12,7 @@ use crate::metrics::AnalysisStatus;
 use crate::notifiers::{self, Notice};
 use crate::objects::kinds;
 use crate::observe::Scene;
-use crate::webhooks::{self, EventTold, HookCall, Pauses};
+use crate::webhooks::{EventTold, HookCall};
 
 /// Tells what a step brought. An alert that cannot be sent is told as an event and not tried again for ever.
 pub async fn announce(scene: &Scene<'_>, canary: &Value, step: &Step, remembered: &mut Remembered) {
@@ -62,16 +62,14 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
             tracing::warn!(canary = %format!("{name}.{namespace}"), hook = %hook.name, "event hooks are too slow, one call is dropped");
             continue;
         };
-        let (clients, name, namespace) = (context.clients.clone(), name.clone(), namespace.clone());
+        let (outside, name, namespace) = (context.outside.clone(), name.clone(), namespace.clone());
         let message = message.to_owned();
         tokio::spawn(async move {
             let _permit = permit;
             let told = EventTold { message: &message, warning, time };
             let call =
                 HookCall { hook: &hook, canary: &name, namespace: &namespace, phase, checksum: "", event: Some(&told) };
-            if let rollout::HookAnswer::No(why) | rollout::HookAnswer::Failed(why) =
-                webhooks::call(&call, &clients, Pauses::default()).await
-            {
+            if let rollout::HookAnswer::No(why) | rollout::HookAnswer::Failed(why) = outside.call(call).await {
                 tracing::warn!(canary = %format!("{name}.{namespace}"), hook = %hook.name, "event hook failed: {why}");
             }
         });
@@ -94,7 +92,7 @@ async fn alert(scene: &Scene<'_>, canary: &Value, severity: Severity, fields: bo
     if spec.alerts.is_empty() {
         if let Some(request) = notifiers::global_request(&notice, &context.settings.notifier) {
             let sent = match request {
-                Ok(request) => notifiers::send(&request, &context.clients, notifiers::TIMEOUT).await,
+                Ok(request) => context.outside.tell(&request).await,
                 Err(problem) => Err(problem),
             };
             if let Err(problem) = sent {
@@ -124,5 +122,5 @@ async fn send(scene: &Scene<'_>, namespace: &str, name: &str, notice: &Notice) -
         None => None,
     };
     let request = notifiers::request(notice, &provider.spec, secret.as_ref()).map_err(|problem| problem.to_string())?;
-    notifiers::send(&request, &context.clients, notifiers::TIMEOUT).await.map_err(|problem| problem.to_string())
+    context.outside.tell(&request).await.map_err(|problem| problem.to_string())
 }

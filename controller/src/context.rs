@@ -11,11 +11,12 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::cache::{Cache, CanaryKey};
+use crate::clock::Clock;
 use crate::configs::Configs;
 use crate::events::Recorder;
-use crate::http::Clients;
 use crate::metrics::Metrics;
 use crate::notifiers::GlobalSettings;
+use crate::outside::Outside;
 use crate::rest::Rest;
 use crate::writer::Writer;
 use crate::{routers, workloads};
@@ -66,8 +67,8 @@ pub struct Context {
     pub writer: Writer,
     /// ConfigMaps and Secrets.
     pub configs: Configs,
-    /// Connections to the outside.
-    pub clients: Arc<Clients>,
+    /// Metrics servers, hooks, receivers of alerts.
+    pub outside: Arc<dyn Outside>,
     /// Bounds the passes that hold parsed objects and do not wait for the outside world.
     pub working: Semaphore,
     /// Bounds the calls of event hooks under way.
@@ -76,6 +77,7 @@ pub struct Context {
     pub events: Recorder,
     /// For Prometheus.
     pub metrics: Metrics,
+    clock: Clock,
     abilities: Vec<RouterAbility>,
     remembered: Mutex<HashMap<CanaryKey, Remembered>>,
 }
@@ -105,16 +107,19 @@ pub struct Parts {
     pub events: Recorder,
     /// See [`Context::metrics`].
     pub metrics: Metrics,
+    /// See [`Context::outside`].
+    pub outside: Arc<dyn Outside>,
+    /// What tells the time.
+    pub clock: Clock,
 }
 
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Context {
-        let Parts { settings, cache, rest, events, metrics } = parts;
+        let Parts { settings, cache, rest, events, metrics, outside, clock } = parts;
         Context {
             writer: Writer::new(rest.clone(), cache.clone()),
             configs: Configs::new(rest.clone(), cache.clone()),
-            clients: Arc::default(),
             working: Semaphore::new(WORKING),
             event_calls: Arc::new(Semaphore::new(EVENT_CALLS)),
             abilities: routers::ROUTERS.iter().flat_map(|router| router.abilities()).copied().collect(),
@@ -124,12 +129,14 @@ impl Context {
             rest,
             events,
             metrics,
+            outside,
+            clock,
         }
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        Timestamp::now()
+        self.clock.now()
     }
 
     /// What a Canary is parsed with.

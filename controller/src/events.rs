@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::objects::kinds::EVENT;
 use crate::rest::{PatchType, Rest};
@@ -68,9 +69,9 @@ struct Regarding {
 
 impl Recorder {
     /// Starts writing. The task ends when the last clone of the recorder is dropped and all that waits is written.
-    pub fn start(rest: Rest, metrics: Metrics) -> (Recorder, JoinHandle<()>) {
+    pub fn start(rest: Rest, metrics: Metrics, clock: Clock) -> (Recorder, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let task = tokio::spawn(write_all(rest, metrics.clone(), receiver));
+        let task = tokio::spawn(write_all(rest, metrics.clone(), clock, receiver));
         (Recorder { sender, metrics }, task)
     }
 
@@ -89,10 +90,10 @@ impl Recorder {
     }
 }
 
-async fn write_all(rest: Rest, metrics: Metrics, mut notes: mpsc::Receiver<Note>) {
+async fn write_all(rest: Rest, metrics: Metrics, clock: Clock, mut notes: mpsc::Receiver<Note>) {
     let mut memory = Memory::default();
     while let Some(note) = notes.recv().await {
-        let wall = Timestamp::now();
+        let wall = clock.now();
         let result = match memory.decide(&note, Instant::now(), wall) {
             Decision::Drop => {
                 metrics.event_dropped();

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::objects::{Owner, kinds};
-use crate::providers::{self, Patience, TemplateFound};
+use crate::providers::{self, TemplateFound};
 use crate::view::View;
-use crate::webhooks::{self, HookCall, Pauses};
+use crate::webhooks::HookCall;
 
 /// Asks, and adds the answers.
 pub async fn gather(
@@ -64,7 +64,7 @@ async fn call_hooks(
     let hooks = spec.webhooks.iter().filter(|hook| hook.kind == kind);
     join_all(hooks.map(|hook| async move {
         let call = HookCall { hook, canary: &owner.name, namespace: &owner.namespace, phase, checksum, event: None };
-        (hook.name.clone(), webhooks::call(&call, &context.clients, Pauses::default()).await)
+        (hook.name.clone(), context.outside.call(call).await)
     }))
     .await
 }
@@ -85,7 +85,7 @@ async fn reading(context: &Context, view: &View, owner: &Owner, spec: &Spec, met
         template.as_ref().map(|(template, secret)| TemplateFound { spec: &template.spec, secret: secret.as_ref() });
     let server = &context.settings.metrics_server;
     match providers::prepare(metric, spec, &owner.name, &owner.namespace, server, found) {
-        Ok(query) => providers::read(&query, &context.clients, Patience::default(), context.now()).await,
+        Ok(query) => context.outside.read(&query, context.now()).await,
         Err(problem) => problem.into(),
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::clock::Clock;
 use crate::objects::kinds::LEASE;
 use crate::problem::{ApiProblem, Class};
 use crate::rest::Rest;
@@ -20,6 +21,7 @@ pub struct Election {
     namespace: String,
     identity: String,
     timing: Timing,
+    clock: Clock,
 }
 
 /// How long leadership holds.
@@ -60,8 +62,8 @@ pub enum Lost {
 impl Election {
     /// Stands for election under `identity`, which must be unique among the replicas, such as the name of the pod with
     /// something random.
-    pub fn new(rest: Rest, namespace: &str, identity: &str, timing: Timing) -> Election {
-        Election { rest, namespace: namespace.into(), identity: identity.into(), timing }
+    pub fn new(rest: Rest, namespace: &str, identity: &str, timing: Timing, clock: Clock) -> Election {
+        Election { rest, namespace: namespace.into(), identity: identity.into(), timing, clock }
     }
 
     /// Waits until this replica leads.
@@ -118,7 +120,7 @@ impl Election {
     }
 
     fn spec(&self, live: Option<&Value>) -> Value {
-        let now = micro_time(Timestamp::now());
+        let now = micro_time(self.clock.now());
         let held = live.filter(|live| holder(live) == self.identity);
         let transitions = live.and_then(|live| live["spec"]["leaseTransitions"].as_u64()).unwrap_or(0);
         json!({
@@ -153,7 +155,7 @@ impl Leadership {
     /// Gives the Lease back, so that another replica need not wait for it to run out.
     pub async fn release(self) {
         let Leadership { election, lease, .. } = self;
-        let now = micro_time(Timestamp::now());
+        let now = micro_time(election.clock.now());
         let spec = json!({
             "holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": now, "renewTime": now,
             "leaseTransitions": lease["spec"]["leaseTransitions"],
@@ -212,7 +214,7 @@ fn micro_time(time: Timestamp) -> String {
 }
 
 fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(1.0 + rand::random::<f64>() * 0.2)
+    duration.mul_f64(1.0 + fastrand::f64() * 0.2)
 }
 
 #[cfg(test)]
@@ -223,7 +225,7 @@ mod tests {
 
     fn election(fake: &Fake, identity: &str) -> Election {
         let rest = Rest::new(fake.client(), Metrics::new("test", "istio"));
-        Election::new(rest, "flagger-system", identity, Timing::default())
+        Election::new(rest, "flagger-system", identity, Timing::default(), Clock::System)
     }
 
     fn lease(fake: &Fake) -> Value {

@@ -2,9 +2,11 @@
 
 pub mod announce;
 pub mod args;
+pub mod assembly;
 pub mod cache;
 #[cfg(test)]
 mod cache_tests;
+pub mod clock;
 pub mod configs;
 mod connect;
 pub mod context;
@@ -21,6 +23,7 @@ pub mod metrics;
 pub mod notifiers;
 pub mod objects;
 pub mod observe;
+pub mod outside;
 mod ownership;
 mod pointers;
 pub mod problem;

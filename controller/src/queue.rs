@@ -171,6 +171,7 @@ impl<K: Key> Queue<K> {
             }
             let next = if passes.len() < self.shared.limits.passes { self.next_due() } else { None };
             tokio::select! {
+                biased; // nothing here is left to chance, so that a simulation can be run again
                 () = &mut stop => break,
                 Some(ended) = passes.join_next_with_id(), if !passes.is_empty() => self.ended(&mut keys, ended),
                 () = self.shared.changed.notified() => {}
@@ -273,7 +274,7 @@ impl<K: Key> Queue<K> {
         slot.again = None;
         let exponential = limits.first_backoff.saturating_mul(1 << slot.failures.min(16)).min(limits.longest_backoff);
         slot.failures = slot.failures.saturating_add(1);
-        let delay = exponential.mul_f64(0.75 + rand::random::<f64>() * 0.5).min(limits.longest_backoff);
+        let delay = exponential.mul_f64(0.75 + fastrand::f64() * 0.5).min(limits.longest_backoff);
         let now = Instant::now();
         // A change may mend the cause, so it shortens the wait, but the echo of the failed pass's own writes is a
         // change too.

@@ -12,16 +12,14 @@ use tokio::sync::watch;
 use url::Url;
 
 use crate::args::{ControllerArgs, from_go_style};
-use crate::cache::Cache;
-use crate::context::{Context, Parts, Settings};
-use crate::events::Recorder;
+use crate::assembly::{Controller, Surroundings};
+use crate::clock::Clock;
+use crate::context::Settings;
+use crate::http::Clients;
 use crate::leader::{Election, Timing};
 use crate::metrics::Metrics;
 use crate::notifiers::GlobalSettings;
 use crate::objects::{Kind, kinds};
-use crate::queue::{Limits, Queue};
-use crate::reconcile::reconcile;
-use crate::rest::Rest;
 use crate::server::{Health, bind, serve};
 use crate::{connect, http, routers, telemetry, workloads};
 
@@ -81,17 +79,19 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
         "starting"
     );
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), &settings.provider);
-    let queue = Queue::new(Limits::default(), metrics.clone());
-    let namespace = args.watched_namespace().map(str::to_owned);
-    let cache = Cache::new(client.clone(), namespace, queue.clone(), metrics.clone());
-    cache.ensure(kinds::CANARY);
-    let rest = Rest::new(client, metrics.clone());
-    let (events, events_task) = Recorder::start(rest.clone(), metrics.clone());
-    let health = Health::new(cache.clone(), metrics.clone());
-    let election = args
-        .enable_leader_election
-        .then(|| Election::new(rest.clone(), args.lease_namespace(), &identity(), Timing::default()));
-    let context = Arc::new(Context::new(Parts { settings, cache: cache.clone(), rest, events, metrics }));
+    let surroundings = Surroundings {
+        client,
+        namespace: args.watched_namespace().map(str::to_owned),
+        outside: Arc::new(Clients::default()),
+        clock: Clock::System,
+        metrics: metrics.clone(),
+    };
+    let controller = Controller::new(settings, surroundings);
+    let context = controller.context();
+    let health = Health::new(context.cache.clone(), metrics);
+    let election = args.enable_leader_election.then(|| {
+        Election::new(context.rest.clone(), args.lease_namespace(), &identity(), Timing::default(), Clock::System)
+    });
 
     let (stop, stopped) = watch::channel(false);
     let listener = bind(args.port).await.with_context(|| format!("listening on port {}", args.port))?;
@@ -105,11 +105,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     });
 
     let guard = health.guard();
-    let lost = lead(election, &context, &queue, stopped).await;
+    let lost = lead(election, &controller, stopped).await;
     guard.done();
-    cache.stop();
-    drop(context);
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), events_task).await;
+    controller.end().await;
     tracing::info!("ended");
     match lost {
         Some(lost) => anyhow::bail!("{lost}"),
@@ -121,18 +119,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
 }
 
 /// Waits for leadership where there is an election, and works until the end; returns why leadership was lost.
-async fn lead(
-    election: Option<Election>,
-    context: &Arc<Context>,
-    queue: &Queue<crate::cache::CanaryKey>,
-    stopped: watch::Receiver<bool>,
-) -> Option<String> {
-    let work = |stop| {
-        let shared = context.clone();
-        queue.run(stop, move |key| reconcile(shared.clone(), key))
-    };
+async fn lead(election: Option<Election>, controller: &Controller, stopped: watch::Receiver<bool>) -> Option<String> {
     let Some(election) = election else {
-        work(Box::pin(until(stopped)) as futures::future::BoxFuture<'static, ()>).await;
+        controller.work(until(stopped)).await;
         return None;
     };
     let mut leadership = tokio::select! {
@@ -146,7 +135,7 @@ async fn lead(
             () = until(end) => {}
         }
     };
-    let working = work(Box::pin(stop));
+    let working = controller.work(stop);
     tokio::pin!(working);
     tokio::select! {
         () = &mut working => {
@@ -178,7 +167,7 @@ async fn interrupted() -> std::io::Result<()> {
 /// Unique among the replicas: the name of the pod, with something random.
 fn identity() -> String {
     let name = std::env::var("HOSTNAME").unwrap_or_else(|_| "serin".into());
-    format!("{name}_{:016x}", rand::random::<u64>())
+    format!("{name}_{:016x}", fastrand::u64(..))
 }
 
 async fn client(args: &ControllerArgs) -> anyhow::Result<Client> {

@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use controller::cache::{Cache, CanaryKey};
+use controller::clock::Clock;
 use controller::configs::Configs;
 use controller::events::{EventType, Recorder};
 use controller::leader::{Election, LEASE_NAME, Timing};
@@ -324,7 +325,7 @@ async fn configs_are_watched_as_metadata_and_read_when_they_change() {
 async fn events_are_accepted_and_repeats_counted() {
     let Some(world) = World::new().await else { return };
     let canary = json!({ "metadata": { "name": "web", "namespace": world.namespace, "uid": "u" } });
-    let (recorder, task) = Recorder::start(world.rest.clone(), Metrics::new("test", "istio"));
+    let (recorder, task) = Recorder::start(world.rest.clone(), Metrics::new("test", "istio"), Clock::System);
     for _ in 0..3 {
         recorder.publish(&canary, EventType::Warning, "Halt web advancement");
     }
@@ -358,7 +359,8 @@ async fn events_are_accepted_and_repeats_counted() {
 async fn the_lease_is_taken_renewed_and_given_back() {
     let Some(world) = World::new().await else { return };
     let timing = Timing { retry: Duration::from_millis(200), ..Timing::default() };
-    let election = |identity: &str| Election::new(world.rest.clone(), &world.namespace, identity, timing);
+    let election =
+        |identity: &str| Election::new(world.rest.clone(), &world.namespace, identity, timing, Clock::System);
     let mut first = timeout(Duration::from_secs(5), election("a").acquire()).await.unwrap();
     assert!(timeout(Duration::from_secs(2), first.keep()).await.is_err());
     let lease = world.get(LEASE, LEASE_NAME).await;

@@ -17,6 +17,7 @@ pub mod scene;
 pub mod serin;
 pub mod traffic;
 pub mod wait;
+pub mod way;
 pub mod wire;
 pub mod workload;
 
@@ -29,3 +30,4 @@ pub use scene::Scene;
 pub use serin::{Serin, flagger};
 pub use traffic::{Counts, Plan, Traffic};
 pub use wait::{holds_for, wait_for};
+pub use way::Way;

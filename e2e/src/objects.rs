@@ -6,10 +6,11 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 /// The kinds that the tests touch and that are kept when a test fails.
-pub const KINDS: [(&str, &str); 14] = [
+pub const KINDS: [(&str, &str); 15] = [
     ("flagger.app/v1beta1", "Canary"),
     ("flagger.app/v1beta1", "MetricTemplate"),
     ("apps/v1", "Deployment"),
+    ("apps/v1", "DaemonSet"),
     ("apps/v1", "ReplicaSet"),
     ("v1", "Pod"),
     ("v1", "Service"),

@@ -229,6 +229,16 @@ impl Scene {
         objects::get(&self.cluster.client, &self.namespace, "apps/v1", "Deployment", name).await
     }
 
+    /// A workload of the namespace, of the kind that the Canary rolls out.
+    ///
+    /// # Errors
+    /// When it or the Canary is not there.
+    pub async fn workload(&self, name: &str) -> Result<Value> {
+        let canary = objects::get(&self.cluster.client, &self.namespace, "flagger.app/v1beta1", "Canary", NAME).await?;
+        let kind = canary["spec"]["targetRef"]["kind"].as_str().context("the Canary has no target")?;
+        objects::get(&self.cluster.client, &self.namespace, "apps/v1", kind, name).await
+    }
+
     /// Waits until the Canary is in `phase`. A rollout that ends otherwise fails the wait at once.
     ///
     /// # Errors
@@ -254,7 +264,7 @@ impl Scene {
     pub async fn promoted(&self, release: &str, deadline: Duration) -> Result<()> {
         wait_for(&format!("{release} to be promoted"), deadline, || async {
             let seen = self.canary().await?;
-            let primary = release_of(&self.deployment(&format!("{NAME}-primary")).await?);
+            let primary = release_of(&self.workload(&format!("{NAME}-primary")).await?);
             ensure!(
                 primary == release && seen.phase == "Succeeded",
                 "the primary has {primary}, the Canary is {seen:?}"

@@ -45,6 +45,20 @@ pub fn deployment(tag: &str) -> Value {
     })
 }
 
+/// The same as a DaemonSet. There is one node for it, so its new pod must come before the old one goes.
+#[must_use]
+pub fn daemon_set(tag: &str) -> Value {
+    let mut workload = deployment(tag);
+    workload["kind"] = "DaemonSet".into();
+    if let Some(spec) = workload["spec"].as_object_mut() {
+        spec.remove("progressDeadlineSeconds");
+        spec.remove("strategy");
+    }
+    workload["spec"]["updateStrategy"] =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+    workload
+}
+
 /// A Canary of it behind the cluster's Gateway.
 #[must_use]
 pub fn canary(host: &str, analysis: &Value) -> Value {

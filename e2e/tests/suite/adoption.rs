@@ -1,4 +1,4 @@
-//! Serin takes over from Flagger: objects as Flagger left them, at five moments of five kinds of rollout, all at once.
+//! Serin takes over from Flagger: objects as Flagger left them, at the moments of six kinds of rollout, all at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,17 +14,28 @@ use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-const CASES: [&str; 5] = ["gatewayapi", "gatewayapi-ab", "gatewayapi-session", "kubernetes", "traefik"];
-const MOMENTS: [&str; 5] = ["1-initialized", "2-progressing", "3-waiting-promotion", "4-succeeded", "5-failed"];
+const MOMENTS: [&str; 5] = ["1-initialized", PROGRESSING, "3-waiting-promotion", SUCCEEDED, "5-failed"];
 const PROGRESSING: &str = "2-progressing";
+const SUCCEEDED: &str = "4-succeeded";
+/// Each case with its moments.
+const CASES: [(&str, &[&str]); 6] = [
+    ("gatewayapi", &MOMENTS),
+    ("gatewayapi-ab", &MOMENTS),
+    ("gatewayapi-session", &MOMENTS),
+    ("kubernetes", &MOMENTS),
+    ("traefik", &MOMENTS),
+    (NGINX, &[PROGRESSING, SUCCEEDED]),
+];
+const NGINX: &str = "nginx";
 const WATCHED: Duration = Duration::from_secs(60);
-const KINDS: [(&str, &str); 9] = [
+const KINDS: [(&str, &str); 10] = [
     ("v1", "ConfigMap"),
     ("v1", "Secret"),
     ("v1", "Service"),
     ("v1", "Pod"),
     ("apps/v1", "Deployment"),
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io/v1", "Ingress"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("traefik.io/v1alpha1", "TraefikService"),
     ("flagger.app/v1beta1", "Canary"),
@@ -92,12 +103,12 @@ pub(crate) async fn flagger_takes_back(scene: Arc<Scene>) -> Result<()> {
 
 async fn taken_over(scene: &Scene) -> Result<()> {
     let mut places = Vec::new();
-    for case in CASES {
-        for moment in MOMENTS {
+    for (case, moments) in CASES {
+        for moment in moments {
             let namespace = format!("fx-{case}-{}", &moment[..1]);
             scene.make_namespace(&namespace).await?;
             restore(scene, case, moment, &namespace).await.with_context(|| format!("restoring {case} {moment}"))?;
-            places.push((namespace, moment));
+            places.push((namespace, Expected::of(case, moment)));
         }
     }
     let mut before = BTreeMap::new();
@@ -109,13 +120,14 @@ async fn taken_over(scene: &Scene) -> Result<()> {
     let audit = Audit::from_now(&scene.cluster, &scene.controller_user())?;
     let mut serin = scene.serin_with(&[]).await?;
     holds_for("everything as Flagger left it", WATCHED, || async {
-        for (namespace, moment) in &places {
+        for (namespace, expected) in &places {
             let (before, now) = (&before[namespace], Seen::of(scene, namespace).await?);
-            if *moment == PROGRESSING {
-                now.goes_on_from(before).with_context(|| namespace.clone())?;
-            } else {
-                now.is(before).with_context(|| namespace.clone())?;
+            match expected {
+                Expected::Stays => now.is(before),
+                Expected::ComesToItsGate => now.goes_on_from(before),
+                Expected::IsPromoted => now.goes_to_its_end_from(before),
             }
+            .with_context(|| namespace.clone())?;
         }
         Ok(())
     })
@@ -129,16 +141,44 @@ async fn taken_over(scene: &Scene) -> Result<()> {
             .collect();
         scene.report(&format!("{} rollouts taken over; requests that were no list or watch: {writes:?}", places.len()));
     }
-    for (namespace, _) in places.iter().filter(|(_, moment)| *moment == PROGRESSING) {
-        wait_for(&format!("{namespace} to come to its gate"), Duration::from_secs(60), || async {
+    for (namespace, expected) in &places {
+        let (before, phase) = match expected {
+            Expected::Stays => continue,
+            Expected::ComesToItsGate => (&before[namespace], "WaitingPromotion"),
+            Expected::IsPromoted => (&before[namespace], "Succeeded"),
+        };
+        wait_for(&format!("{namespace} to come to {phase}"), Duration::from_secs(60), || async {
             let now = Seen::of(scene, namespace).await?;
-            now.goes_on_from(&before[namespace])?;
-            ensure!(now.status.phase == "WaitingPromotion", "it is {:?}", now.status);
+            match expected {
+                Expected::Stays | Expected::ComesToItsGate => now.goes_on_from(before)?,
+                Expected::IsPromoted => now.goes_to_its_end_from(before)?,
+            }
+            ensure!(now.status.phase == phase, "it is {:?}", now.status);
             Ok(())
         })
         .await?;
     }
     Ok(())
+}
+
+/// What becomes of a rollout that is taken over.
+enum Expected {
+    /// It is over, or waits for a person.
+    Stays,
+    /// It goes on until its gate before promotion.
+    ComesToItsGate,
+    /// It has no such gate, and stands at its last weight.
+    IsPromoted,
+}
+
+impl Expected {
+    fn of(case: &str, moment: &str) -> Self {
+        match (case, moment) {
+            (NGINX, PROGRESSING) => Self::IsPromoted,
+            (_, PROGRESSING) => Self::ComesToItsGate,
+            (_, _) => Self::Stays,
+        }
+    }
 }
 
 /// All that a takeover must not touch.
@@ -212,6 +252,24 @@ impl Seen {
         }
         Ok(())
     }
+
+    /// The same at its last step: the canary keeps its users until the primary serves the new version.
+    fn goes_to_its_end_from(&self, before: &Self) -> Result<()> {
+        let (was, is) = (&before.status, &self.status);
+        let known = ["Progressing", "Promoting", "Finalising", "Succeeded"].contains(&is.phase.as_str());
+        ensure!(known, "the Canary was {was:?}, it is {is:?}");
+        for (name, was) in before.objects.iter().filter(|(name, _)| !name.starts_with("Canary")) {
+            let is = self.objects.get(name);
+            let rolls = name.starts_with("Pod") || name.starts_with("Deployment");
+            if name == "Ingress podinfo-canary" && self.status.phase == "Succeeded" {
+                let weight = is.map(|is| &is["annotations"]["nginx.ingress.kubernetes.io/canary-weight"]);
+                ensure!(weight == Some(&json!("0")), "the canary's Ingress has weight {weight:?}");
+            } else if self.status.phase == "Progressing" || !(rolls || name == "Ingress podinfo-canary") {
+                ensure!(is == Some(was), "{name} changed: it was {was}, it is {is:?}");
+            }
+        }
+        Ok(())
+    }
 }
 
 fn fixtures() -> PathBuf {
@@ -222,9 +280,11 @@ fn fixtures() -> PathBuf {
 async fn restore(scene: &Scene, case: &str, moment: &str, namespace: &str) -> Result<()> {
     let file = fixtures().join(case).join(format!("{moment}.json"));
     let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    let fixture: Value = serde_json::from_str(&text).with_context(|| format!("parsing {}", file.display()))?;
+    let old = fixture["items"][0]["metadata"]["namespace"].as_str().context("the fixture's Canary has no namespace")?;
     // The namespace stands alone and, in what kubectl noted, inside a string.
-    let text = text.replace(&format!("fx-{case}\""), &format!("{namespace}\""));
-    let text = text.replace(&format!("fx-{case}\\\""), &format!("{namespace}\\\""));
+    let text = text.replace(&format!("\"{old}\""), &format!("\"{namespace}\""));
+    let text = text.replace(&format!("\\\"{old}\\\""), &format!("\\\"{namespace}\\\""));
     let fixture: Value = serde_json::from_str(&text).with_context(|| format!("parsing {}", file.display()))?;
     let canary = create(scene, namespace, &fixture["items"][0]).await?;
     let old_id = fixture["items"][0]["metadata"]["uid"].as_str().context("the fixture's Canary has no uid")?.to_owned();

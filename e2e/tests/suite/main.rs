@@ -8,7 +8,9 @@ mod idle;
 mod malformed;
 mod release;
 mod rollback;
+mod router;
 mod strategy;
+mod target;
 
 use std::process::ExitCode;
 
@@ -22,9 +24,15 @@ const TESTS: &[Test] = &[
     test!(release::commit_reaches_all_users_step_by_step),
     test!(rollback::release_with_errors_is_taken_back),
     test!(rollback::slow_release_is_taken_back),
+    test!(router::traefik_shares_and_counts),
+    test!(router::ingress_annotations_share),
+    test!(router::older_gateway_api_shares),
+    test!(target::daemon_set_is_rolled_out),
     test!(crash::rollout_goes_on_where_it_was),
     test!(strategy::blue_green_switches_users_at_once),
+    test!(strategy::services_alone_switch_users_at_once),
     test!(strategy::header_chooses_the_version),
+    test!(strategy::header_chooses_the_version_behind_an_ingress),
     test!(strategy::users_stay_on_the_version_they_met),
     test!(deletion::without_revert_what_was_made_goes),
     test!(deletion::with_revert_users_do_not_notice),

@@ -5,18 +5,37 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::workload::{self, V0, V1, analysis, intervals};
-use e2e::{Gate, Scene, wait_for};
+use e2e::{Gate, Scene, Way, wait_for};
 use serde_json::{Value, json};
 
-async fn shop(scene: &Scene, policy: &Value) -> Result<()> {
+async fn shop(scene: &Scene, way: Way, policy: &Value) -> Result<()> {
+    for object in way.objects(scene) {
+        scene.apply(&object).await?;
+    }
     scene.apply(&workload::deployment(V0)).await?;
-    scene.apply(&workload::canary(&scene.host, &analysis(policy))).await?;
+    scene.apply(&way.canary(scene, &analysis(policy))).await?;
     scene.phase("Initialized", intervals(5)).await.map(drop)
 }
 
 pub(crate) async fn blue_green_switches_users_at_once(scene: Arc<Scene>) -> Result<()> {
+    switched_at_once(&scene, Way::Gateway).await
+}
+
+pub(crate) async fn services_alone_switch_users_at_once(scene: Arc<Scene>) -> Result<()> {
+    switched_at_once(&scene, Way::Services).await
+}
+
+pub(crate) async fn header_chooses_the_version(scene: Arc<Scene>) -> Result<()> {
+    chosen_by_header(&scene, Way::Gateway).await
+}
+
+pub(crate) async fn header_chooses_the_version_behind_an_ingress(scene: Arc<Scene>) -> Result<()> {
+    chosen_by_header(&scene, Way::Nginx).await
+}
+
+async fn switched_at_once(scene: &Scene, way: Way) -> Result<()> {
     let _serin = scene.serin().await?;
-    shop(&scene, &json!({"iterations": 3, "metrics": [workload::success_rate()]})).await?;
+    shop(scene, way, &json!({"iterations": 3, "metrics": [way.success_rate()]})).await?;
     // The new version gets its traffic from a preview address until it is judged.
     let preview = format!("preview.{}", scene.host);
     scene.apply(&workload::route("preview", &preview, &[("podinfo-canary", 1)])).await?;
@@ -43,14 +62,15 @@ pub(crate) async fn blue_green_switches_users_at_once(scene: Arc<Scene>) -> Resu
     Ok(())
 }
 
-pub(crate) async fn header_chooses_the_version(scene: Arc<Scene>) -> Result<()> {
+async fn chosen_by_header(scene: &Scene, way: Way) -> Result<()> {
     let (gate, _serin) = (Gate::closed().await?, scene.serin().await?);
     shop(
-        &scene,
+        scene,
+        way,
         &json!({
             "iterations": 2,
             "match": [{"headers": {"x-insider": {"exact": "yes"}}}],
-            "metrics": [workload::success_rate()],
+            "metrics": [way.success_rate()],
             "webhooks": [workload::webhook("confirm-promotion", gate.url())],
         }),
     )
@@ -84,6 +104,7 @@ pub(crate) async fn users_stay_on_the_version_they_met(scene: Arc<Scene>) -> Res
     let (gate, _serin) = (Gate::closed().await?, scene.serin().await?);
     shop(
         &scene,
+        Way::Gateway,
         &json!({
             "stepWeight": 30, "maxWeight": 60,
             "sessionAffinity": {"cookieName": "shop-version"},
