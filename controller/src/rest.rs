@@ -55,6 +55,18 @@ impl Rest {
         }
     }
 
+    /// The objects with these labels (`key=value,key=value`).
+    pub async fn list(&self, kind: Kind, namespace: &str, labels: &str) -> Result<Vec<Value>, ApiProblem> {
+        let path = path(kind, namespace, None, None).map_err(|message| invalid("list", kind, labels, message))?;
+        let labels: String = url::form_urlencoded::byte_serialize(labels.as_bytes()).collect();
+        let path = format!("{path}?labelSelector={labels}");
+        let mut list = self.send("list", kind, &display(namespace, "*"), Method::GET, path, None).await?;
+        match list.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => Ok(items),
+            Some(_) | None => Ok(Vec::new()),
+        }
+    }
+
     /// Creates the object; one that exists already is a [`Class::Conflict`].
     pub async fn create(&self, kind: Kind, namespace: &str, body: &Value) -> Result<Value, ApiProblem> {
         let name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();

@@ -118,6 +118,19 @@ pub enum Ask {
     Hooks(HookKind),
     /// All metrics.
     Metrics,
+    /// Is the template of the promoted revision still kept?
+    History,
+}
+
+/// Whether the target's history holds the template of the promoted revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum History {
+    /// It does.
+    Kept,
+    /// It does not.
+    Gone,
+    /// It could not be read; with the reason.
+    Unreadable(String),
 }
 
 /// What the world answered, within one pass.
@@ -127,6 +140,8 @@ pub struct Answers {
     pub hooks: BTreeMap<HookKind, Vec<(String, HookAnswer)>>,
     /// Name of the metric and its reading, in the order of the spec.
     pub metrics: Option<Vec<(String, Reading)>>,
+    /// What the target's history holds.
+    pub history: Option<History>,
 }
 
 /// The controller's own settings that decide something.

@@ -33,6 +33,17 @@ pub(crate) async fn slow_release_is_taken_back(scene: Arc<Scene>) -> Result<()> 
     let hurt = taken_back(&scene, &git, SLOW, &workload::duration(), slow).await?;
     ensure!(hurt <= allowed(), "{hurt} requests were slow, the policy allows {}", allowed());
 
+    // The target holds the bad release: what was promoted stands in its history alone.
+    let primary = format!("{NAME}-primary");
+    e2e::objects::delete(&scene.cluster.client, &scene.namespace, "apps/v1", "Deployment", &primary).await?;
+    wait_for("the primary to be made anew", intervals(3), || async {
+        let primary = scene.deployment(&primary).await?;
+        let (tag, available) = (e2e::canary::release_of(&primary), &primary["status"]["availableReplicas"]);
+        ensure!(tag == V0 && *available == 1, "it has {tag}, available are {available}");
+        Ok(())
+    })
+    .await?;
+
     git.revert().await?;
     wait_for("Git to be applied", Duration::from_secs(5), || async {
         let tag = e2e::canary::release_of(&scene.deployment(NAME).await?);

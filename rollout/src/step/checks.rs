@@ -164,9 +164,11 @@ impl Pass<'_> {
         self.spec.metrics.iter().filter_map(|metric| self.window_clear_at(metric)).max()
     }
 
-    /// From when on the metric's window holds no requests from before this analysis; `None` when that is now.
+    /// From when on the metric's window holds no requests from before this analysis; `None` when that is now. A gateway
+    /// may take a moment from accepting a route to following it: requests may come until the canary counts as drained.
     pub(super) fn window_clear_at(&self, metric: &Metric) -> Option<Timestamp> {
-        let clear = self.after(self.state.former_traffic?, metric.interval);
+        let drained = self.after(self.state.former_traffic?, self.settings.drain);
+        let clear = self.after(drained, metric.interval);
         (clear > self.now).then_some(clear)
     }
 

@@ -16,7 +16,7 @@ mod promote;
 use crds::WaitingFor;
 use jiff::Timestamp;
 
-use crate::desired::{Desired, FinalizerAction};
+use crate::desired::{Desired, FinalizerAction, PrimaryAction};
 use crate::effect::{Effect, Owed};
 use crate::observation::{Answers, Ask, Memory, Observation, Settings, TargetSeen, Traffic};
 use crate::readiness::Readiness;
@@ -132,6 +132,7 @@ impl Pass<'_> {
         self.match_traffic();
         self.pay_hooks()?;
         self.take_command();
+        let rebuild = self.rebuilds_primary(target)?;
         let flow = match self.state.stage.clone() {
             Stage::New | Stage::Initializing => self.initialize(target),
             Stage::Initialized | Stage::Succeeded | Stage::Failed { .. } => self.idle(target),
@@ -145,7 +146,11 @@ impl Pass<'_> {
                 self.initialize(target)
             }
         };
-        flow.map(|desired| Desired { finalizer: self.finalizer(), ..desired })
+        let mut desired = Desired { finalizer: self.finalizer(), ..flow? };
+        if rebuild && desired.primary == PrimaryAction::Keep {
+            desired.primary = PrimaryAction::Rebuild;
+        }
+        Ok(desired)
     }
 
     fn finish(mut self, desired: Desired) -> Step {
@@ -310,6 +315,7 @@ impl Pass<'_> {
             .iter()
             .filter(|ask| match ask {
                 Ask::Hooks(kind) => self.has_hooks(*kind) && !self.answers.hooks.contains_key(kind),
+                Ask::History => self.answers.history.is_none(),
                 Ask::Metrics => {
                     self.spec.metrics.iter().any(|metric| self.window_clear_at(metric).is_none())
                         && self.answers.metrics.is_none()

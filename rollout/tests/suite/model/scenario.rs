@@ -16,6 +16,7 @@ pub(super) enum Event {
     ScaleToZero,
     BreakPrimary,
     MendPrimary,
+    LosePrimary,
     Command(&'static str),
     Suspend(bool),
     LoseTarget,
@@ -96,6 +97,7 @@ impl Event {
                     primary.broken = false;
                 }
             }
+            Event::LosePrimary => world.primary = None,
             Event::Command(verb) => {
                 let id = now.to_string();
                 world.command = Some(Command { id, verb: (*verb).into(), by: None });
@@ -183,6 +185,7 @@ pub(super) fn wild() -> impl Strategy<Value = Scenario> {
         1 => Just(Event::ScaleToZero),
         1 => Just(Event::BreakPrimary),
         1 => Just(Event::MendPrimary),
+        1 => Just(Event::LosePrimary),
         3 => proptest::sample::select(verbs.to_vec()).prop_map(Event::Command),
         1 => any::<bool>().prop_map(Event::Suspend),
         1 => Just(Event::LoseTarget),

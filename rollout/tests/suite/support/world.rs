@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use rollout::desired::{FinalizerAction, PrimaryAction, ScaleAction};
 use rollout::spec::{HookKind, TargetKind};
 use rollout::{
-    Answers, Ask, Command, Desired, Effect, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen, Readiness,
-    Reading, Spec, State, Step, TargetSeen, Traffic, report, step,
+    Answers, Ask, Command, Desired, Effect, History, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen,
+    Readiness, Reading, Spec, State, Step, TargetSeen, Traffic, report, step,
 };
 
 use super::build::{at, revision, settings};
@@ -213,6 +213,7 @@ impl World {
                     });
                     answers.hooks.insert(*kind, hooks.collect());
                 }
+                Ask::History => answers.history = Some(History::Kept),
                 Ask::Metrics => {
                     let quality = self.target.as_ref().map(|target| self.quality(&target.revision));
                     let away = at(self.away.from) <= self.now && self.now < at(self.away.until);
@@ -324,15 +325,16 @@ impl World {
 
     fn write_primary(&mut self, action: PrimaryAction) -> bool {
         let Some(target) = &self.target else { return false };
-        let wanted = match (action, &self.primary) {
-            (PrimaryAction::Keep, _) | (PrimaryAction::Create, Some(_)) => false,
-            (PrimaryAction::Create, None) | (PrimaryAction::Promote, None) => true,
-            (PrimaryAction::Promote, Some(primary)) => primary.revision != target.revision,
+        let held = self.primary.as_ref().map(|primary| &primary.revision);
+        let revision = match action {
+            PrimaryAction::Keep => None,
+            PrimaryAction::Create => Some(&target.revision).filter(|_| held.is_none()),
+            PrimaryAction::Promote => Some(&target.revision).filter(|revision| held != Some(revision)),
+            PrimaryAction::Rebuild => self.status.promoted_revision.as_ref().filter(|_| held.is_none()),
         };
-        if wanted {
-            self.primary = Some(Pods { up: true, since: self.now, broken: false, revision: target.revision.clone() });
-        }
-        wanted
+        let Some(revision) = revision.cloned() else { return false };
+        self.primary = Some(Pods { up: true, since: self.now, broken: false, revision });
+        true
     }
 
     fn write_scale(&mut self, action: ScaleAction) -> bool {

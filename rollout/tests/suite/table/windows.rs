@@ -16,11 +16,11 @@ const WINDOW: Duration = Duration::from_secs(300);
 const HELD: &str =
     "the window of request-success-rate still holds requests from before this analysis; judged from 12:02:30 UTC";
 
-/// A look that is due at two minutes past noon; the former canary had traffic until half a minute ago, and the window is
-/// one minute.
+/// A look that is due at two minutes past noon; the former canary had traffic until a minute ago, drained in half of
+/// one, and the window is one minute.
 fn look() -> Look {
     Look::new(spec(canary()), under_way(Stage::Progressing(run(20))))
-        .with(|look| look.state.former_traffic = Some(at(90)))
+        .with(|look| look.state.former_traffic = Some(at(60)))
 }
 
 fn failed(failed_checks: u32) -> Stage {
@@ -111,7 +111,7 @@ fn no_value_is_no_verdict_before_a_window_has_passed() {
 
 #[test]
 fn nothing_recent_delays_nothing() {
-    for former in [None, Some(at(-3600)), Some(at(60))] {
+    for former in [None, Some(at(-3600)), Some(at(30))] {
         let seen = look().with(|look| look.state.former_traffic = former).go();
         assert_eq!(seen.step.state.stage, Stage::Progressing(run(40)), "{former:?}");
     }
@@ -122,7 +122,7 @@ fn nothing_recent_delays_nothing() {
     assert_eq!(ended.state.former_traffic, None);
     // The first look at a canary, and the soak before its first check, take as long as ever.
     let fresh = Look::new(spec(canary()), under_way(Stage::Progressing(run(0))));
-    let fresh = fresh.with(|look| look.state.former_traffic = Some(at(119))).go().step;
+    let fresh = fresh.with(|look| look.state.former_traffic = Some(at(89))).go().step;
     assert_eq!((fresh.state.stage, fresh.wake), (Stage::Progressing(run(20)), Some(at(180))));
 }
 
@@ -131,7 +131,7 @@ fn no_user_sees_the_canary_before_it_can_be_judged_at_its_first_check() {
     let fresh = State { checked_at: None, ..under_way(Stage::Progressing(run(0))) };
     let look = Look::new(spec(canary()), fresh)
         .hook(HookKind::PreRollout, "smoke", HookAnswer::Yes)
-        .with(|look| (look.state.former_traffic, look.spec.metrics[0].interval) = (Some(at(90)), WINDOW));
+        .with(|look| (look.state.former_traffic, look.spec.metrics[0].interval) = (Some(at(60)), WINDOW));
     let why = "the window of request-success-rate still holds requests from before this analysis; the canary gets traffic from \
                12:05:30 UTC";
     let held = look.go();
