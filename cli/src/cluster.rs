@@ -73,7 +73,7 @@ impl Cluster {
             Err(failure) => (Config::incluster().map_err(|_| broken(&failure))?, None),
         };
         let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|failure| broken(&failure))?;
+        let client = controller::connect::client(config).map_err(|failure| broken(&format!("{failure:#}")))?;
         Ok(Cluster { client, namespace, user })
     }
 

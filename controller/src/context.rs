@@ -91,6 +91,8 @@ pub struct Remembered {
     pub refused: Option<(String, String)>,
     /// The Canary as our last status write left it, with the version that it replaced: the cache lags behind.
     pub written: Option<(String, Arc<Value>)>,
+    /// Since when the status would be written in other words, though nothing else of it changed.
+    pub reworded_since: Option<Timestamp>,
     /// Target and primary, for taking the metrics away.
     pub names: Option<(String, String)>,
 }

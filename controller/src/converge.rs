@@ -130,6 +130,9 @@ async fn config_sources(scene: &Scene<'_>, tracked: &workloads::Tracked) -> Resu
     let mut objects = Objects::new();
     for (kind, name) in tracked.names() {
         for name in [name.to_owned(), workloads::copy_name(name)] {
+            if scene.view.get(kind.object(), &name).is_none() {
+                continue;
+            }
             if let Some(object) = scene.context.configs.read(kind.object(), &scene.owner.namespace, &name).await? {
                 objects.insert((kind.object(), name), Arc::new(object));
             }

@@ -11,10 +11,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use url::Url;
 
-use crate::args::{ControllerArgs, from_go_style};
+use crate::args::ControllerArgs;
 use crate::assembly::{Controller, Surroundings};
 use crate::clock::Clock;
 use crate::context::Settings;
+use crate::go_style::from_go_style;
 use crate::http::Clients;
 use crate::leader::{Election, Timing};
 use crate::metrics::Metrics;

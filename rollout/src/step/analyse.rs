@@ -1,6 +1,6 @@
 //! The analysis: hold until the canary serves what is intended, look at each interval, and go on, hold or end.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::desired::{Desired, ScaleAction};
 use crate::observation::{Ask, TargetSeen, Traffic};
@@ -13,6 +13,9 @@ use super::{Flow, Pass};
 
 /// The reason of a closed confirm-traffic-increase gate.
 const TRAFFIC_GATE: &str = "ConfirmTrafficIncrease";
+
+/// How far the time told for the next check may be from the true one.
+const A_MOMENT: SignedDuration = SignedDuration::from_secs(2);
 
 /// Where an analysis goes after its checks passed.
 enum Next {
@@ -236,13 +239,7 @@ impl Pass<'_> {
                 self.state.checked_at = Some(self.now);
                 self.enter(Stage::Progressing(next));
                 self.event(false, told);
-                let due = self.after(self.now, self.spec.interval);
-                if self.seen.traffic == (Traffic::Split { weight: next.weight, mirrored: next.mirrored }) {
-                    self.soak(next, due);
-                } else {
-                    self.wait_for_traffic(next.weight);
-                }
-                self.wake_at(due);
+                self.begin_soak(next);
                 Ok(Desired::steady(&self.state))
             }
             Next::Promote => {
@@ -318,8 +315,18 @@ impl Pass<'_> {
         self.wake_at(again);
     }
 
+    /// A step begins. The routes follow in this very pass, and what keeps them from it is told when it lasts.
+    fn begin_soak(&mut self, run: Run) {
+        let due = self.after(self.now, self.spec.interval);
+        self.soak(run, due);
+        self.wake_at(due);
+    }
+
     /// Says until when the present step lasts.
     fn soak(&mut self, run: Run, due: Timestamp) {
+        // The moment that the routes take to follow is not worth other words, which cost a write.
+        let planned = self.state.checked_at.map(|checked| self.after(checked, self.spec.interval));
+        let due = planned.filter(|planned| due.duration_since(*planned) < A_MOMENT).unwrap_or(due);
         let (until, threshold) = (due.strftime("%H:%M:%S"), self.spec.threshold);
         let failed = match run.failed_checks {
             0 => String::new(),
@@ -374,10 +381,10 @@ impl Pass<'_> {
             // The canary proves itself under all traffic for one interval before the primary is touched.
             let done = run.iterations + 1;
             self.state.checked_at = Some(self.now);
-            self.enter(Stage::Progressing(Run { weight: 100, iterations: done, mirrored: false, ..run }));
+            let proven = Run { weight: 100, iterations: done, mirrored: false, ..run };
+            self.enter(Stage::Progressing(proven));
             self.event(false, "Routing all traffic to canary".into());
-            self.wait_for_traffic(100);
-            self.wake_at(self.after(self.now, self.spec.interval));
+            self.begin_soak(proven);
             return Desired::steady(&self.state);
         }
         self.enter(Stage::Promoting { weight: run.weight });

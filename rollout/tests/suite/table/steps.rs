@@ -95,7 +95,7 @@ fn by_weight() {
             stage: progressing(run(20)),
             desired: "20",
             events: &["Starting canary analysis for shop.eve", "Advance shop.eve canary weight 20"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "before the interval is over",
@@ -119,7 +119,7 @@ fn by_weight() {
             stage: progressing(run(40)),
             desired: "40",
             events: &["Advance shop.eve canary weight 40"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the last step",
@@ -174,7 +174,7 @@ fn mirroring_first() {
             stage: progressing(shadow),
             desired: "0 mirrored",
             events: &["Advance shop.eve canary mirrored traffic"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the mirror is not in force",
@@ -190,7 +190,7 @@ fn mirroring_first() {
             stage: progressing(run(20)),
             desired: "20",
             events: &["Advance shop.eve canary weight 20"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
     ]);
 }
@@ -223,7 +223,7 @@ fn blue_green_iterations() {
             stage: progressing(iteration(100, 3)),
             desired: "100",
             events: &["Routing all traffic to canary"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "then the promotion",
@@ -239,7 +239,7 @@ fn blue_green_iterations() {
             stage: progressing(Run { mirrored: true, ..iteration(0, 1) }),
             desired: "0 mirrored",
             events: &["Advance shop.eve canary iteration 1/2"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the mirror ends with the iterations",
@@ -247,7 +247,7 @@ fn blue_green_iterations() {
             stage: progressing(iteration(100, 3)),
             desired: "100",
             events: &["Routing all traffic to canary"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
     ]);
 }
@@ -262,7 +262,7 @@ fn ab_iterations() {
             stage: progressing(iteration(100, 1)),
             desired: "100",
             events: &["Advance shop.eve canary iteration 1/2"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the second iteration",

@@ -1,0 +1,169 @@
+//! `metadata.managedFields`.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+
+use serde_json::{Value, json};
+
+use super::Writer;
+use super::fields::Fields;
+
+/// Who owns fields. Ordered as the API server lists them, but for the time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Owner {
+    operation: &'static str,
+    manager: String,
+    /// Empty for those who apply: they stay themselves when they change the version.
+    api_version: String,
+    subresource: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Entry {
+    fields: Fields,
+    api_version: String,
+    time: String,
+}
+
+/// All owners of an object.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Managed {
+    entries: BTreeMap<Owner, Entry>,
+}
+
+impl Owner {
+    pub(super) fn update(writer: &Writer<'_>) -> Owner {
+        Owner {
+            operation: "Update",
+            manager: writer.manager.to_owned(),
+            api_version: writer.api_version.to_owned(),
+            subresource: writer.subresource.to_owned(),
+        }
+    }
+
+    pub(super) fn apply(writer: &Writer<'_>) -> Owner {
+        Owner { operation: "Apply", api_version: String::new(), ..Owner::update(writer) }
+    }
+}
+
+impl Display for Owner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.manager)?;
+        if !self.subresource.is_empty() {
+            write!(formatter, " with subresource {:?}", self.subresource)?;
+        }
+        if self.operation == "Update" {
+            write!(formatter, " using {}", self.api_version)?;
+        }
+        Ok(())
+    }
+}
+
+impl Managed {
+    /// As the object says.
+    pub(super) fn of(object: &Value) -> Managed {
+        let mut managed = Managed::default();
+        let entries = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for entry in entries {
+            let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+            let applied = entry["operation"] == "Apply";
+            let owner = Owner {
+                operation: if applied { "Apply" } else { "Update" },
+                manager: text("manager"),
+                api_version: if applied { String::new() } else { text("apiVersion") },
+                subresource: text("subresource"),
+            };
+            let fields = Fields::read(&entry["fieldsV1"]);
+            if !fields.is_empty() {
+                managed.entries.insert(owner, Entry { fields, api_version: text("apiVersion"), time: text("time") });
+            }
+        }
+        managed
+    }
+
+    /// As a writer states it: one empty entry takes all owners away, nothing leaves them as they are.
+    pub(super) fn stated(next: &Value, before: Managed) -> Managed {
+        let entries = &next["metadata"]["managedFields"];
+        let reset = entries.as_array().is_some_and(|entries| entries.len() == 1 && entries[0] == json!({}));
+        if reset {
+            return Managed::default();
+        }
+        let stated = Managed::of(next);
+        if stated.is_empty() { before } else { stated }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn fields(&self, owner: &Owner) -> Option<&Fields> {
+        self.entries.get(owner).map(|entry| &entry.fields)
+    }
+
+    /// What anybody owns.
+    pub(super) fn everything(&self) -> Fields {
+        self.entries.values().fold(Fields::default(), |all, entry| all.union(&entry.fields))
+    }
+
+    /// The owner owns these fields as well.
+    pub(super) fn give(&mut self, owner: Owner, fields: &Fields, now: &str) {
+        let api_version = owner.api_version.clone();
+        let entry = self.entries.entry(owner).or_default();
+        entry.fields = entry.fields.union(fields);
+        entry.api_version = api_version;
+        entry.time = now.to_owned();
+    }
+
+    /// The owner owns these fields and no others.
+    pub(super) fn replace(&mut self, owner: Owner, fields: Fields, api_version: &str, now: &str) {
+        if fields.is_empty() {
+            self.entries.remove(&owner);
+            return;
+        }
+        let entry = Entry { fields, api_version: api_version.to_owned(), time: now.to_owned() };
+        self.entries.insert(owner, entry);
+    }
+
+    /// Those of the fields that others own.
+    pub(super) fn conflicts(&self, owner: &Owner, fields: &Fields) -> Vec<(Owner, Fields)> {
+        let others = self.entries.iter().filter(|(other, _)| *other != owner);
+        let shared = others.map(|(other, entry)| (other.clone(), entry.fields.intersection(fields)));
+        shared.filter(|(_, fields)| !fields.is_empty()).collect()
+    }
+
+    /// Nobody but `owner` owns these fields any more.
+    pub(super) fn take_from_others(&mut self, owner: Option<&Owner>, fields: &Fields) {
+        self.entries.retain(|other, entry| {
+            if Some(other) != owner {
+                entry.fields = entry.fields.difference(fields);
+            }
+            !entry.fields.is_empty()
+        });
+    }
+
+    pub(super) fn write_into(self, object: &mut Value) {
+        let mut entries: Vec<(Owner, Entry)> = self.entries.into_iter().collect();
+        entries.sort_by(|(left, left_entry), (right, right_entry)| {
+            (left.operation, &left_entry.time, left).cmp(&(right.operation, &right_entry.time, right))
+        });
+        let entries: Vec<Value> = entries
+            .into_iter()
+            .map(|(owner, entry)| {
+                let mut written = json!({
+                    "manager": owner.manager, "operation": owner.operation, "apiVersion": entry.api_version,
+                    "time": entry.time, "fieldsType": "FieldsV1", "fieldsV1": entry.fields.write(),
+                });
+                if !owner.subresource.is_empty() {
+                    written["subresource"] = owner.subresource.into();
+                }
+                written
+            })
+            .collect();
+        let Some(metadata) = object["metadata"].as_object_mut() else { return };
+        if entries.is_empty() {
+            metadata.remove("managedFields");
+        } else {
+            metadata.insert("managedFields".to_owned(), Value::Array(entries));
+        }
+    }
+}

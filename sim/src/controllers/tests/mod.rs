@@ -1,0 +1,6 @@
+mod daemons;
+mod deployments;
+mod pods;
+mod rules;
+mod whole;
+mod world;

@@ -1,0 +1,35 @@
+//! A Kubernetes that fits in a process.
+//!
+//! [`Cluster`] is an API server in memory: a state machine without waiting, deterministic for the same clock, seed and
+//! calls. Tests and actors of the same process – controllers, a kubelet, a world – call it directly; what is to talk to a
+//! Kubernetes gets a real client or a real port. What it pretends and what not is in `ARCHITECTURE.md`.
+
+#![expect(dead_code, reason = "the way in over HTTP follows")]
+
+mod access;
+mod admission;
+mod apply;
+mod clock;
+mod cluster;
+pub mod controllers;
+mod definitions;
+mod foundation;
+mod gc;
+mod ids;
+mod patch;
+mod registry;
+mod schema;
+mod selector;
+mod state;
+mod status;
+mod store;
+mod verbs;
+mod views;
+
+pub use access::Attempt;
+pub use admission::selector_matches;
+pub use clock::{Clock, ManualClock, RuntimeClock, SystemClock};
+pub use cluster::Cluster;
+pub use registry::{Kind, kinds};
+pub use status::Status;
+pub use store::{Change, ChangeKind};

@@ -1,0 +1,112 @@
+//! Schemas: what may stand in an object, what stands there when nothing is said, and how lists and maps are merged.
+
+pub(crate) mod builtin;
+mod defaults;
+mod parse;
+mod prune;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regex::Regex;
+use serde_json::Value;
+
+pub(crate) use defaults::fill;
+pub(crate) use parse::{custom, parse};
+pub(crate) use prune::{prune, tidy};
+pub(crate) use validate::validate;
+
+/// The schema of one value.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schema {
+    pub(crate) shape: Shape,
+    pub(crate) properties: BTreeMap<String, Arc<Schema>>,
+    pub(crate) additional: Option<Arc<Schema>>,
+    pub(crate) items: Option<Arc<Schema>>,
+    pub(crate) required: Vec<String>,
+    pub(crate) default: Option<Value>,
+    pub(crate) nullable: bool,
+    /// Unknown fields stay.
+    pub(crate) preserve: bool,
+    /// A whole object with metadata of its own.
+    pub(crate) embedded: bool,
+    pub(crate) list: ListKind,
+    /// The map or object is one value to server-side apply.
+    pub(crate) atomic: bool,
+    /// How strategic merge patches treat it.
+    pub(crate) strategy: Strategy,
+    /// An empty value is the same as none, and is not stored.
+    pub(crate) omit_empty: bool,
+    pub(crate) rules: Rules,
+}
+
+/// The type of a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shape {
+    #[default]
+    Any,
+    Object,
+    Array,
+    String,
+    Integer,
+    Number,
+    Boolean,
+    IntOrString,
+}
+
+/// What makes items of a list the same item.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ListKind {
+    /// The list is one value.
+    #[default]
+    Atomic,
+    /// The item itself.
+    Set,
+    /// These fields of the item.
+    Map(Vec<String>),
+}
+
+/// `x-kubernetes-patch-strategy` and `x-kubernetes-patch-merge-key`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Strategy {
+    pub(crate) merge: bool,
+    pub(crate) replace: bool,
+    pub(crate) merge_key: Option<String>,
+}
+
+/// What a value must satisfy.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) allowed: Vec<Value>,
+    pub(crate) minimum: Option<f64>,
+    pub(crate) maximum: Option<f64>,
+    pub(crate) exclusive_minimum: bool,
+    pub(crate) exclusive_maximum: bool,
+    pub(crate) multiple_of: Option<f64>,
+    pub(crate) min_length: Option<u64>,
+    pub(crate) max_length: Option<u64>,
+    pub(crate) pattern: Option<Regex>,
+    pub(crate) min_items: Option<u64>,
+    pub(crate) max_items: Option<u64>,
+    pub(crate) unique_items: bool,
+    pub(crate) min_properties: Option<u64>,
+    pub(crate) max_properties: Option<u64>,
+    pub(crate) format: Option<String>,
+    pub(crate) all_of: Vec<Arc<Schema>>,
+    pub(crate) any_of: Vec<Arc<Schema>>,
+    pub(crate) one_of: Vec<Arc<Schema>>,
+    pub(crate) not: Option<Arc<Schema>>,
+}
+
+impl Schema {
+    /// The schema of a field; `None` when the field is not named.
+    pub(crate) fn field(&self, name: &str) -> Option<&Arc<Schema>> {
+        self.properties.get(name).or(self.additional.as_ref())
+    }
+
+    /// The schema of an item or field that the schema says nothing about.
+    pub(crate) fn unspecified() -> Arc<Schema> {
+        Arc::new(Schema { preserve: true, ..Schema::default() })
+    }
+}
