@@ -110,6 +110,9 @@ pub struct ControllerArgs {
     /// Time between the moment that no traffic goes to the canary and its scale-down.
     #[arg(long, default_value = "5s", value_parser = go_duration, value_name = "DURATION")]
     pub drain: Duration,
+    /// Time between pods being ready and their first users: gateways learn of pods later than Serin does.
+    #[arg(long, default_value = "3s", value_parser = go_duration, value_name = "DURATION")]
+    pub settle: Duration,
 }
 
 /// Levels of the log.
@@ -255,6 +258,7 @@ mod tests {
         assert_eq!(args.slack_user, "flagger");
         assert!(args.enable_config_tracking && !args.enable_leader_election);
         assert_eq!((args.min_interval, args.drain), (Duration::from_secs(10), Duration::from_secs(5)));
+        assert_eq!(args.settle, Duration::from_secs(3));
     }
 
     #[test]

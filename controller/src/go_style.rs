@@ -62,7 +62,7 @@ enum Shape {
 }
 
 /// Every flag of the controller, and whether it takes a value in the next word.
-const FLAGS: [(&str, Shape); 34] = [
+const FLAGS: [(&str, Shape); 35] = [
     ("kubeconfig", Shape::Value),
     ("master", Shape::Value),
     ("kubeconfig-qps", Shape::Value),
@@ -97,6 +97,7 @@ const FLAGS: [(&str, Shape); 34] = [
     ("version", Shape::Switch),
     ("min-interval", Shape::Value),
     ("drain", Shape::Value),
+    ("settle", Shape::Value),
 ];
 
 /// Flags of the Go logging library that Flagger links in. Accepted and without effect.

@@ -26,7 +26,7 @@ fn settings() -> Settings {
             include_label_prefix: Vec::new(),
             config_tracking: true,
         },
-        rollout: rollout::Settings { drain: Duration::from_secs(5), global_notifier: false },
+        rollout: rollout::Settings { drain: Duration::from_secs(5), settle: Duration::ZERO, global_notifier: false },
         provider: "traefik".into(),
         metrics_server: "http://127.0.0.1:1".into(),
         min_interval: INTERVAL,

@@ -211,7 +211,7 @@ fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
             include_label_prefix: args.include_label_prefix.clone(),
             config_tracking: args.enable_config_tracking,
         },
-        rollout: rollout::Settings { drain: args.drain, global_notifier: told },
+        rollout: rollout::Settings { drain: args.drain, settle: args.settle, global_notifier: told },
         provider: args.mesh_provider.clone(),
         metrics_server: args.metrics_server.clone(),
         min_interval: args.min_interval,

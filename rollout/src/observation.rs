@@ -99,6 +99,8 @@ pub struct Memory {
     pub looked: bool,
     /// Since when the routes express what the state wants.
     pub matched_since: Option<Timestamp>,
+    /// Since when the pods are ready that get their first users next.
+    pub ready_since: Option<Timestamp>,
     /// When a gate was last asked without the state moving.
     pub asked_at: Option<Timestamp>,
     /// When the target was last told to scale up.
@@ -149,6 +151,8 @@ pub struct Answers {
 pub struct Settings {
     /// Time between traffic having left the canary and its scale-down.
     pub drain: Duration,
+    /// Time between pods being ready and their first users.
+    pub settle: Duration,
     /// Alerts go somewhere even when the Canary names nobody.
     pub global_notifier: bool,
 }

@@ -39,6 +39,7 @@ impl Pass<'_> {
         match &target.readiness {
             Readiness::Ready => {}
             Readiness::NotYet(why) => {
+                self.memory.ready_since = None;
                 if self.state.checked_at.is_none() {
                     // The first look is at pods that served for a whole interval.
                     self.memory.matched_since = None;
@@ -73,6 +74,9 @@ impl Pass<'_> {
         }
         if self.state.paused {
             self.wait("Paused", "paused by command; resume to go on".into());
+            return Ok(Desired::steady(&self.state));
+        }
+        if is_fresh(run) && self.state.checked_at.is_none() && self.settles(&self.spec.target.name) {
             return Ok(Desired::steady(&self.state));
         }
         self.look(run)
@@ -138,7 +142,7 @@ impl Pass<'_> {
 
     /// Looks when it is time, and acts on what it sees.
     fn look(&mut self, run: Run) -> Flow {
-        let fresh = run.weight == 0 && run.iterations == 0 && !run.mirrored;
+        let fresh = is_fresh(run);
         let matched = self.memory.matched_since.unwrap_or(self.now);
         let base = self.state.checked_at.map_or(matched, |checked| checked.max(matched));
         let first = fresh && self.state.checked_at.is_none();
@@ -391,6 +395,11 @@ impl Pass<'_> {
         self.event(false, self.copying());
         self.promotion_writes()
     }
+}
+
+/// No user has met the canary yet.
+fn is_fresh(run: Run) -> bool {
+    run.weight == 0 && run.iterations == 0 && !run.mirrored
 }
 
 /// False when the run was begun under another strategy.

@@ -64,6 +64,7 @@ impl Pass<'_> {
         self.event(false, format!("New revision detected! Scaling up {}", self.target_name()));
         self.alert(Severity::Info, true, "New revision detected, progressing canary analysis.".into());
         self.memory.scaled_up_at = Some(self.now);
+        self.memory.ready_since = None;
         self.wait("CanaryScalingUp", format!("{} is being scaled up", self.spec.target.name));
         Desired { target: ScaleAction::Up, ..Desired::steady(&self.state) }
     }

@@ -373,6 +373,19 @@ impl Pass<'_> {
             .unwrap_or(Timestamp::MAX)
     }
 
+    /// Whether gateways may not know yet of the pods that are ready. They hear of pods by another way than workloads do, and
+    /// some stop answering at all when a route leads to a Service that has none.
+    fn settles(&mut self, workload: &str) -> bool {
+        let since = *self.memory.ready_since.get_or_insert(self.now);
+        let settled = self.after(since, self.settings.settle);
+        if settled <= self.now {
+            return false;
+        }
+        self.wait("Settling", format!("gateways learn of the pods of {workload}, which are ready"));
+        self.wake_at(settled);
+        true
+    }
+
     /// When the canary has been without traffic long enough to be scaled down; `None` while it has traffic.
     fn drained_at(&self) -> Option<Timestamp> {
         self.memory.matched_since.map(|since| self.after(since, self.settings.drain))
