@@ -134,6 +134,49 @@ fn one_namespace_asks_nothing_of_the_cluster() {
 }
 
 #[test]
+fn the_dashboard_brings_its_rights_and_nothing_more() {
+    let Some(helm) = helm() else { return };
+    let made = |access: &str, namespace: &str| {
+        let values = json!({"namespace": namespace, "dashboard": {"enabled": true, "access": access, "port": 9090}});
+        template(&helm, &values).expect("the chart renders")
+    };
+    let given = |objects: &[Value]| {
+        let roles = [of_kind(objects, "ClusterRole"), of_kind(objects, "Role")].concat();
+        ["pods", "tokenreviews", "subjectaccessreviews"].map(|resource| {
+            let group = match resource {
+                "tokenreviews" => "authentication.k8s.io",
+                "subjectaccessreviews" => "authorization.k8s.io",
+                _ => "",
+            };
+            roles.iter().flat_map(|role| verbs(role, group, resource)).collect::<Vec<_>>()
+        })
+    };
+    let needed = |by_token: bool| {
+        let needed = controller::dashboard::resources(by_token);
+        ["pods", "tokenreviews", "subjectaccessreviews"].map(|resource| {
+            let found = needed.iter().filter(|(kind, _)| kind.plural == resource);
+            found.flat_map(|(_, verbs)| verbs.iter().map(ToString::to_string)).collect::<Vec<_>>()
+        })
+    };
+    for namespace in ["", "shop"] {
+        let by_token = made("token", namespace);
+        assert_eq!(given(&by_token), needed(true), "{namespace}");
+        assert!(arguments(&by_token).contains(&"-dashboard-address=:9090".to_owned()));
+        let services = of_kind(&by_token, "Service");
+        assert_eq!(services[0]["spec"]["ports"][0]["targetPort"], "dashboard");
+        let container = &of_kind(&by_token, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["ports"][1], json!({"name": "dashboard", "containerPort": 9090}));
+        let on_loopback = made("loopback", namespace);
+        assert_eq!(given(&on_loopback), needed(false), "{namespace}");
+        assert!(arguments(&on_loopback).contains(&"-dashboard-address=127.0.0.1:9090".to_owned()));
+        assert!(of_kind(&on_loopback, "Service").is_empty());
+    }
+    let without = template(&helm, &json!({})).expect("the chart renders");
+    assert_eq!(given(&without), [const { Vec::<String>::new() }; 3]);
+    assert!(!arguments(&without).iter().any(|argument| argument.contains("dashboard")));
+}
+
+#[test]
 fn pods_are_restricted_and_probed() {
     let Some(helm) = helm() else { return };
     let objects = template(&helm, &json!({})).expect("the chart renders");

@@ -41,6 +41,10 @@ pub struct ControllerArgs {
     /// Port of /metrics, /healthz and /readyz.
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     pub port: u16,
+    /// Where the dashboard listens, as `127.0.0.1:8081` or `:8081`; off when empty. On the loopback whoever gets there is
+    /// trusted; elsewhere every request needs a bearer token of the cluster.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS:PORT")]
+    pub dashboard_address: String,
     /// Slack incoming webhook.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "URL")]
     pub slack_url: String,

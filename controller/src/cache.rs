@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kube::Client;
 use serde_json::Value;
@@ -53,14 +53,25 @@ struct Shared {
     metrics: Metrics,
     watches: Mutex<HashMap<Kind, JoinHandle<()>>>,
     store: Mutex<Store>,
+    listener: OnceLock<Listener>,
 }
+
+type Listener = Box<dyn Fn(&CanaryKey) + Send + Sync>;
 
 impl Cache {
     /// A cache over this client that wakes Canaries through `queue`; of one namespace when given. Nothing is watched
     /// before it is asked for.
     pub fn new(client: Client, namespace: Option<String>, queue: Queue<CanaryKey>, metrics: Metrics) -> Cache {
         let (watches, store) = (Mutex::default(), Mutex::default());
-        Cache { shared: Arc::new(Shared { client, namespace, queue, metrics, watches, store }) }
+        Cache {
+            shared: Arc::new(Shared { client, namespace, queue, metrics, watches, store, listener: OnceLock::new() }),
+        }
+    }
+
+    /// Tells the listener of every Canary that is woken, as soon as what it saw has changed. There is one at most.
+    pub fn tell(&self, listener: impl Fn(&CanaryKey) + Send + Sync + 'static) {
+        // A second dashboard would be told the same; the first stays.
+        let _ = self.shared.listener.set(Box::new(listener));
     }
 
     /// Watches the kind from now on. Must be called within a tokio runtime.
@@ -252,6 +263,9 @@ impl Cache {
 
     fn wake(&self, canaries: BTreeSet<CanaryKey>) {
         for canary in canaries {
+            if let Some(listener) = self.shared.listener.get() {
+                listener(&canary);
+            }
             self.shared.queue.add(canary);
         }
     }

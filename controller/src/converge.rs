@@ -130,6 +130,7 @@ async fn config_sources(scene: &Scene<'_>, tracked: &workloads::Tracked) -> Resu
     let mut objects = Objects::new();
     for (kind, name) in tracked.names() {
         for name in [name.to_owned(), workloads::copy_name(name)] {
+            // What the watch does not show is not worth a request.
             if scene.view.get(kind.object(), &name).is_none() {
                 continue;
             }

@@ -7,10 +7,12 @@ pub mod cache;
 #[cfg(test)]
 mod cache_tests;
 pub mod clock;
+pub mod command;
 pub mod configs;
 pub mod connect;
 pub mod context;
 pub mod converge;
+pub mod dashboard;
 pub mod events;
 #[cfg(test)]
 mod fake;
@@ -34,6 +36,7 @@ pub mod reconcile;
 #[cfg(test)]
 mod reconcile_tests;
 pub mod rest;
+pub mod rollout_view;
 pub mod routers;
 mod run;
 mod schedule;

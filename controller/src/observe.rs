@@ -25,6 +25,9 @@ pub const COMMAND_ID: &str = "serin.dev/command-id";
 /// Who asks.
 pub const COMMAND_BY: &str = "serin.dev/command-by";
 
+/// Former templates read at most; Kubernetes keeps ten of a workload unless it is told otherwise.
+const HISTORY: usize = 200;
+
 /// The objects of one look, for rendering what should be.
 pub struct Scene<'a> {
     /// The controller.
@@ -89,7 +92,7 @@ impl<'a> Scene<'a> {
         let Some((target, _)) = &self.target else { return Ok(None) };
         let kind = self.spec.target.kind;
         let (kept, labels) = (workloads::history_kind(kind), workloads::history_labels(target));
-        let history = self.context.rest.list(kept, &self.owner.namespace, &labels).await?;
+        let history = self.context.rest.list(kept, &self.owner.namespace, &labels, HISTORY).await?;
         Ok(workloads::former_target(kind, target, &history, revision))
     }
 

@@ -106,6 +106,7 @@ async fn pass(
                     announce::event(context, canary, None, true, problem);
                 }
             }
+            context.history.record(canary, &status, now);
             return Ok(queue::Outcome::default());
         }
     };
@@ -191,6 +192,7 @@ async fn carry_out(
     };
     let converged = converge(scene, &step.desired, revision.as_deref()).await;
     announce::announce(scene, canary, &step, remembered).await;
+    context.history.record(canary, &status, now);
     let finalizer = match step.desired.finalizer {
         FinalizerAction::Keep => None,
         FinalizerAction::Add => Some(true),
@@ -331,6 +333,7 @@ fn forget(context: &Context, key: &CanaryKey) {
     context.cache.view(key.clone()).finish();
     context.writer.tidy();
     context.configs.tidy();
+    context.history.forget(key);
     count(context, key);
     if let Some(Remembered { names: Some((target, primary)), .. }) = context.forget(key) {
         context.metrics.forget(&key.namespace, &target, &primary);

@@ -55,16 +55,24 @@ impl Rest {
         }
     }
 
-    /// The objects with these labels (`key=value,key=value`).
-    pub async fn list(&self, kind: Kind, namespace: &str, labels: &str) -> Result<Vec<Value>, ApiProblem> {
-        let path = path(kind, namespace, None, None).map_err(|message| invalid("list", kind, labels, message))?;
-        let labels: String = url::form_urlencoded::byte_serialize(labels.as_bytes()).collect();
-        let path = format!("{path}?labelSelector={labels}");
-        let mut list = self.send("list", kind, &display(namespace, "*"), Method::GET, path, None).await?;
-        match list.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => Ok(items),
-            Some(_) | None => Ok(Vec::new()),
-        }
+    /// At most `limit` objects of the namespace with these labels.
+    pub async fn list(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        selector: &str,
+        limit: usize,
+    ) -> Result<Vec<Value>, ApiProblem> {
+        let path = path(kind, namespace, None, None).map_err(|message| invalid("list", kind, namespace, message))?;
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("labelSelector", selector)
+            .append_pair("limit", &limit.to_string())
+            .finish();
+        let mut list = self.send("list", kind, namespace, Method::GET, format!("{path}?{query}"), None).await?;
+        Ok(match list["items"].take() {
+            Value::Array(items) => items,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Vec::new(),
+        })
     }
 
     /// Creates the object; one that exists already is a [`Class::Conflict`].

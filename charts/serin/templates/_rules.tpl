@@ -43,6 +43,12 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.dashboard.enabled }}
+# Of the rollout that somebody looks at.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
 {{- range .Values.routers }}
 {{- if eq . "gatewayapi" }}
 - apiGroups: [gateway.networking.k8s.io]

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod crash;
+mod dashboard;
 mod deletion;
 mod harness;
 mod idle;
@@ -31,6 +32,7 @@ const TESTS: &[Test] = &[
     test!(router::older_gateway_api_shares),
     test!(target::daemon_set_is_rolled_out),
     test!(crash::rollout_goes_on_where_it_was),
+    test!(dashboard::rights_of_the_cluster_decide),
     test!(strategy::blue_green_switches_users_at_once),
     test!(strategy::services_alone_switch_users_at_once),
     test!(strategy::header_chooses_the_version),

@@ -30,14 +30,16 @@ pub(super) fn reconcile(
         return outcome;
     }
     let mut conditions = Conditions { list: list(autoscaler, "/status/conditions").to_vec(), stamp: stamp(now) };
-    let mut status = json!({"observedGeneration": 1, "desiredReplicas": 0, "currentReplicas": 0});
+    let mut status = json!({"desiredReplicas": 0, "currentMetrics": null});
     if let Some(scaled) = autoscaler.pointer("/status/lastScaleTime") {
         status["lastScaleTime"] = scaled.clone();
     }
     if let Some((kind, target)) = target {
         let current = number(target, "/spec/replicas").unwrap_or(1);
         let verdict = judge(autoscaler, kind, target, current, behaviour, &mut conditions);
-        status["currentReplicas"] = number(target, "/status/replicas").unwrap_or(current).into();
+        if let Some(current) = number(target, "/status/replicas").filter(|current| *current != 0) {
+            status["currentReplicas"] = current.into();
+        }
         status["desiredReplicas"] = verdict.replicas.into();
         if let Some(metrics) = verdict.metrics {
             status["currentMetrics"] = metrics;
@@ -64,9 +66,6 @@ pub(super) fn reconcile(
         conditions.set("AbleToScale", false, "FailedGetScale", &message);
     }
     status["conditions"] = conditions.list.into();
-    if let Some(generation) = number(autoscaler, "/metadata/generation") {
-        status["observedGeneration"] = generation.into();
-    }
     outcome.status(Kind::Autoscaler, autoscaler, status);
     outcome
 }

@@ -71,11 +71,11 @@ fn keep_revision(set: &Value, revisions: &[&Arc<Value>], outcome: &mut Outcome) 
         return text(current, &format!("/metadata/labels/{HASH}")).to_owned();
     }
     let mut attempt = 0;
-    let (hash, name) = loop {
-        let hash = object::hash(&format!("{}{}", data, if attempt == 0 { String::new() } else { attempt.to_string() }));
-        let full = format!("{}-{hash}", name(set));
-        if revisions.iter().all(|other| name_of(other) != full) {
-            break (hash, full);
+    let (hash, full_name) = loop {
+        let hash = object::hash(&if attempt == 0 { data.to_string() } else { format!("{data}{attempt}") });
+        let full_name = format!("{}-{hash}", name(set));
+        if revisions.iter().all(|other| name(other) != full_name) {
+            break (hash, full_name);
         }
         attempt += 1;
     };
@@ -84,7 +84,7 @@ fn keep_revision(set: &Value, revisions: &[&Arc<Value>], outcome: &mut Outcome) 
     let mut revision = json!({
         "apiVersion": "apps/v1", "kind": "ControllerRevision",
         "metadata": {
-            "name": name, "namespace": object::namespace(set), "labels": labels,
+            "name": full_name, "namespace": object::namespace(set), "labels": labels,
             "ownerReferences": [object::owner_reference(set, Kind::DaemonSet)],
         },
         "data": data, "revision": next,
@@ -94,10 +94,6 @@ fn keep_revision(set: &Value, revisions: &[&Arc<Value>], outcome: &mut Outcome) 
     }
     outcome.writes.push(Write::Create(Kind::ControllerRevision, revision));
     hash
-}
-
-fn name_of(object: &Value) -> &str {
-    name(object)
 }
 
 struct Pass<'a> {
@@ -145,7 +141,11 @@ impl<'a> Pass<'a> {
             }
         }
         template["spec"]["tolerations"] = tolerations.into();
-        template["metadata"]["labels"][HASH] = self.hash.clone().into();
+        let labels = &mut template["metadata"]["labels"];
+        labels[HASH] = self.hash.clone().into();
+        if let Some(generation) = self.set.pointer("/metadata/annotations/deprecated.daemonset.template.generation") {
+            labels["pod-template-generation"] = generation.clone();
+        }
         template
     }
 

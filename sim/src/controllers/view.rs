@@ -102,14 +102,6 @@ impl View {
             .map(|(_, object)| object)
     }
 
-    /// All of one kind in a namespace, by name.
-    pub(super) fn within<'a>(&'a self, kind: Kind, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Value>> {
-        self.objects
-            .range(Key::new(kind, namespace, "")..)
-            .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
-            .map(|(_, object)| object)
-    }
-
     /// What an owner controls, of one kind, by name.
     pub(super) fn owned(&self, owner: &str, kind: Kind) -> Vec<&Arc<Value>> {
         let Some(keys) = self.owned.get(owner) else {
@@ -126,7 +118,7 @@ impl View {
             for name in self.selecting.get(&pair).into_iter().flatten() {
                 let selector = self
                     .get(&Key::new(Kind::Service, namespace, name))
-                    .and_then(|service| service.pointer("/spec/selector")?.as_object());
+                    .and_then(|service| object::at(service, "/spec/selector")?.as_object());
                 if selector.is_some_and(|selector| object::contains(labels, selector)) {
                     names.insert(name.clone());
                 }
@@ -144,7 +136,7 @@ impl View {
     /// The pods that a Service selects, by name.
     pub(super) fn selected(&self, service: &Value) -> Vec<&Arc<Value>> {
         let namespace = object::namespace(service);
-        let Some(selector) = service.pointer("/spec/selector").and_then(Value::as_object) else {
+        let Some(selector) = object::at(service, "/spec/selector").and_then(Value::as_object) else {
             return Vec::new();
         };
         let fewest = object::texts(service, "/spec/selector")
@@ -172,11 +164,13 @@ impl View {
             Some(object) => self.objects.insert(key.clone(), Arc::clone(object)),
             None => self.objects.remove(key),
         };
-        if let Some(old) = &old {
-            self.index(key, old, false);
-        }
-        if let Some(object) = &object {
-            self.index(key, object, true);
+        if old.as_deref().map(indexed) != object.as_deref().map(indexed) {
+            if let Some(old) = &old {
+                self.index(key, old, false);
+            }
+            if let Some(object) = &object {
+                self.index(key, object, true);
+            }
         }
         old
     }
@@ -207,6 +201,12 @@ impl View {
             note(&mut self.scaling, target, key.name.clone(), present);
         }
     }
+}
+
+/// What the indexes are made of.
+fn indexed(object: &Value) -> [Option<&Value>; 5] {
+    ["/metadata/labels", "/metadata/ownerReferences", "/spec/nodeName", "/spec/selector", "/spec/scaleTargetRef"]
+        .map(|part| object::at(object, part))
 }
 
 fn note<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, present: bool) {

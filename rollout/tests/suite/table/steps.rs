@@ -123,6 +123,20 @@ fn pods_are_known_to_gateways_before_their_first_users() {
 }
 
 #[test]
+fn routes_that_follow_in_a_moment_do_not_change_the_words() {
+    for (matched, told) in [(0, "12:01:00"), (1, "12:01:00"), (2, "12:01:02"), (30, "12:01:30")] {
+        let look = Look::new(spec(canary()), under_way(progressing(run(20)))).with(|look| {
+            look.memory.matched_since = Some(at(matched));
+            look.now = at(matched);
+        });
+        let step = look.go().step;
+        let message = &step.waiting[0].message;
+        assert!(message.contains(told), "{matched}: {message}");
+        assert_eq!(step.wake, Some(at(matched + 60)), "{matched}");
+    }
+}
+
+#[test]
 fn by_weight() {
     let at_weight = |weight| Look::new(spec(canary()), under_way(progressing(run(weight))));
     check(vec![

@@ -103,18 +103,22 @@ impl Container {
                     Phase::Pulling { .. } | Phase::Running { .. } | Phase::Crashed { .. } => 0,
                 };
                 tell(true, "Failed", format!("Failed to pull image {:?}: not found", self.image));
-                tell(true, "BackOff", format!("Back-off pulling image {:?}", self.image));
+                tell(true, "Failed", "Error: ErrImagePull".to_owned());
+                tell(false, "BackOff", format!("Back-off pulling image {:?}", self.image));
                 Phase::PullFailed { at, tries }
             }
             Phase::Pulling { since } => {
                 let took = at.duration_since(*since);
                 let message = if took.is_zero() {
-                    format!("Container image {:?} already present on machine", self.image)
+                    format!(
+                        "Container image {:?} already present on machine and can be accessed by the pod",
+                        self.image
+                    )
                 } else {
                     format!("Successfully pulled image {:?} in {}s", self.image, took.as_secs())
                 };
                 tell(false, "Pulled", message);
-                self.start(at, &mut tell)
+                Container::start(at, &mut tell)
             }
             Phase::PullFailed { .. } => Phase::Pulling { since: at },
             Phase::Running { since } => {
@@ -128,7 +132,7 @@ impl Container {
                     // The first time it is started again at once.
                     (Restart::Always, 1) => {
                         self.restarts += 1;
-                        self.start(at, &mut tell)
+                        Container::start(at, &mut tell)
                     }
                     (Restart::Always, crashes) => {
                         let message = format!("Back-off restarting failed container {} in pod {pod}", self.name);
@@ -140,14 +144,14 @@ impl Container {
             }
             Phase::Crashed { .. } => {
                 self.restarts += 1;
-                self.start(at, &mut tell)
+                Container::start(at, &mut tell)
             }
         };
     }
 
-    fn start(&self, at: Timestamp, tell: &mut impl FnMut(bool, &'static str, String)) -> Phase {
-        tell(false, "Created", format!("Container created: {}", self.name));
-        tell(false, "Started", format!("Container started: {}", self.name));
+    fn start(at: Timestamp, tell: &mut impl FnMut(bool, &'static str, String)) -> Phase {
+        tell(false, "Created", "Container created".to_owned());
+        tell(false, "Started", "Container started".to_owned());
         Phase::Running { since: at }
     }
 
