@@ -11,19 +11,20 @@ use serde::de::Error;
 use super::latency::Distributed;
 use super::quantity::{Percent, duration, some_duration};
 use super::routing::version_of;
+use crate::controllers::Life;
 
 /// All versions that a scenario describes, by tag. The entry `*` is for all others; without it they are healthy:
 /// no errors, and answers after 10 ms (50 ms at the 99th percentile).
 #[derive(Clone, Debug, Default)]
 pub struct Applications {
-    by_version: BTreeMap<String, Behaviour>,
-    healthy: Behaviour,
+    by_version: BTreeMap<String, Manner>,
+    healthy: Manner,
 }
 
 /// How one version behaves.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Behaviour {
+pub struct Manner {
     /// The share of requests that are answered with 500.
     errors: Percent,
     /// How long answers take.
@@ -50,19 +51,6 @@ pub struct Behaviour {
     changes: Vec<Change>,
     /// Counters of its own: their name, and the share of requests that they count.
     counters: BTreeMap<String, Percent>,
-}
-
-/// What a kubelet sees of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
-    /// How long its image is pulled; none: it cannot be pulled.
-    pub pull: Option<Duration>,
-    /// From its start to its readiness; none: never.
-    pub ready_after: Option<Duration>,
-    /// From each start to its crash; none: it does not crash.
-    pub crash_after: Option<Duration>,
-    /// From the request to end to its end.
-    pub end_after: Duration,
 }
 
 /// Whether its image can be pulled.
@@ -138,40 +126,41 @@ impl Default for Latency {
 
 impl<'de> Deserialize<'de> for Applications {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let by_version = BTreeMap::<String, Behaviour>::deserialize(deserializer)?;
-        for (version, behaviour) in &by_version {
-            let at_fault =
-                behaviour.warm_up.as_ref().filter(|warm_up| !(warm_up.factor >= 1.0 && warm_up.factor < 1e6));
+        let by_version = BTreeMap::<String, Manner>::deserialize(deserializer)?;
+        for (version, manner) in &by_version {
+            let at_fault = manner.warm_up.as_ref().filter(|warm_up| !(warm_up.factor >= 1.0 && warm_up.factor < 1e6));
             if let Some(warm_up) = at_fault {
                 let what = format!("{version:?}: warm_up.factor is {}, and must be at least 1", warm_up.factor);
                 return Err(D::Error::custom(what));
             }
         }
-        Ok(Applications { by_version, healthy: Behaviour::default() })
+        Ok(Applications { by_version, healthy: Manner::default() })
     }
 }
 
 impl Applications {
-    /// The life of a container of that image.
-    pub fn life(&self, image: &str) -> Life {
-        let behaviour = self.of(image);
-        Life {
-            pull: (behaviour.image == Image::Present).then_some(behaviour.pull),
-            ready_after: (behaviour.readiness == Readiness::AfterStart).then_some(behaviour.start),
-            crash_after: behaviour.crash,
-            end_after: behaviour.stop,
-        }
-    }
-
-    pub(super) fn of(&self, image: &str) -> &Behaviour {
+    pub(super) fn of(&self, image: &str) -> &Manner {
         let found = self.by_version.get(version_of(image)).or_else(|| self.by_version.get("*"));
         found.unwrap_or(&self.healthy)
     }
 }
 
-impl Default for Behaviour {
+/// What the kubelet makes happen.
+impl crate::controllers::Behaviour for Applications {
+    fn of(&self, image: &str, _age: Duration) -> Life {
+        let manner = self.of(image);
+        Life {
+            pull: (manner.image == Image::Present).then_some(manner.pull),
+            ready_after: (manner.readiness == Readiness::AfterStart).then_some(manner.start),
+            crash_after: manner.crash,
+            end_after: manner.stop,
+        }
+    }
+}
+
+impl Default for Manner {
     fn default() -> Self {
-        Behaviour {
+        Manner {
             errors: Percent::default(),
             latency: Latency::default(),
             image: Image::Present,
@@ -187,7 +176,7 @@ impl Default for Behaviour {
     }
 }
 
-impl Behaviour {
+impl Manner {
     /// The share of errors and the latencies at that age.
     pub(super) fn at(&self, age: Duration) -> (f64, Cow<'_, Distributed>) {
         let changes = || self.changes.iter().filter(|change| change.after <= age);

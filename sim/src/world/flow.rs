@@ -186,8 +186,8 @@ impl Scene<'_> {
     fn work(&mut self, pod: &Pod, requests: u64) -> Vec<Answered> {
         let started = pod.started.map_or(self.at, |started| started.as_millisecond());
         let age = Duration::from_millis(u64::try_from(self.at - started).unwrap_or(0));
-        let behaviour = self.applications.of(&pod.image);
-        let (errors, latency) = behaviour.at(age);
+        let manner = self.applications.of(&pod.image);
+        let (errors, latency) = manner.at(age);
         let errors = binomial(requests, errors, self.rng);
         let mut answered = Vec::with_capacity(2);
         for (status, count) in [(200, requests - errors), (500, errors)] {
@@ -197,7 +197,7 @@ impl Scene<'_> {
                 answered.push((status, latencies));
             }
         }
-        for (name, share) in behaviour.counters() {
+        for (name, share) in manner.counters() {
             let more = binomial(requests, share, self.rng);
             self.meters.counted(pod, name, more);
         }

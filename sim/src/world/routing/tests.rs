@@ -3,6 +3,9 @@ use serde_json::json;
 use super::super::fixture::{CANARY, STABLE, http_route, pod, rollout, service, shared};
 use super::*;
 
+/// A recorded object, a request by `host/path` and more, and the shares of a thousand.
+type Row<'a> = (&'a str, &'a str, &'a [&'a str], BTreeMap<String, i64>);
+
 /// What a router of ours wrote, as its tests have recorded it.
 fn recorded(name: &str) -> Vec<Value> {
     let file = format!("{}/../controller/tests/routers/snapshots/{name}.snap", env!("CARGO_MANIFEST_DIR"));
@@ -58,14 +61,14 @@ fn request(entrance: Entrance, line: &str, more: &[&str]) -> Request {
 #[test]
 fn recorded_http_routes_split_as_they_say() {
     let none = |status: &str| BTreeMap::from([(status.to_owned(), 1000)]);
-    let table: &[(&str, &str, &[&str], BTreeMap<String, i64>)] = &[
+    let table: &[Row<'_>] = &[
         ("gatewayapi-weight-0", "shop.example.com/", &[], split(1000, 0)),
         ("gatewayapi-weight-50", "shop.example.com/", &[], split(500, 500)),
         ("gatewayapi-weight-100", "shop.example.com/", &[], split(0, 1000)),
         ("gatewayapi-weight-0", "x.test/", &[], none("404 NoRoute")),
         ("gatewayapi-v1beta1", "x.test/any", &[], split(1000, 0)),
-        ("gatewayapi-foreign-fields-ignored", "shop.example.com/any", &[], split(600, 400)),
-        ("gatewayapi-foreign-fields-ignored", "other.example.com/any", &[], none("404 NoRoute")),
+        ("gatewayapi-drift", "shop.example.com/any", &[], split(600, 400)),
+        ("gatewayapi-drift", "other.example.com/any", &[], none("404 NoRoute")),
         ("gatewayapi-headers", "x.test/", &[], split(900, 100)),
         ("gatewayapi-rewrite-full", "x.test/a/b", &[], split(900, 100)),
         ("gatewayapi-rewrite-full", "x.test/b", &[], split(900, 100)),
@@ -268,7 +271,7 @@ fn recorded_ingresses_split_beside_their_source() {
     });
     let assets = [service("assets", "assets"), pod("assets-1", "assets", "assets")];
     let all = |version: &str| BTreeMap::from([(version.to_owned(), 1000)]);
-    let table: &[(&str, &str, &[&str], BTreeMap<String, i64>)] = &[
+    let table: &[Row<'_>] = &[
         ("nginx-weight-0", "shop.example.com/", &[], split(1000, 0)),
         ("nginx-weight-50", "shop.example.com/x", &[], split(500, 500)),
         ("nginx-weight-100", "shop.example.com/", &[], split(0, 1000)),
