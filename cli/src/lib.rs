@@ -35,10 +35,12 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
         Invocation::Probe(arguments) => ExitCode::from(probe::run(&arguments)),
         Invocation::CommandLine(argv) => {
             let CommandLine { place, command } = CommandLine::parse_from(argv);
-            match command {
-                Command::Run { flags } => run_controller(flags),
-                Command::Simulate(simulation) => told(simulate::simulate(&simulation)),
-                command => command_line(place, command),
+            if let Command::Run { flags } = command {
+                run_controller(flags)
+            } else if let Command::Simulate(simulation) = command {
+                told(simulate::simulate(&simulation))
+            } else {
+                command_line(place, command)
             }
         }
     }

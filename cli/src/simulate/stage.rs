@@ -62,13 +62,13 @@ pub fn play(scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError>
 
 struct Stage {
     cluster: Cluster,
-    /// Not there yet: what they are about serves its users before.
-    canaries: Vec<Value>,
     around: Around,
     settings: Settings,
     clock: Clock,
+    /// Told when the first users come.
+    opening: Notify,
     /// Told when the controller is to die.
-    death: Arc<Notify>,
+    death: Notify,
 }
 
 impl Stage {
@@ -84,15 +84,11 @@ impl Stage {
             apply(&cluster, definition, "")?;
         }
         make_nodes(&cluster, NODES).map_err(|status| ScenarioError::Stage(format!("making nodes: {status}")))?;
-        let (canaries, others): (Vec<Value>, Vec<Value>) =
-            objects(&scenario.objects, folder)?.into_iter().partition(|object| object["kind"] == "Canary");
-        for object in others {
-            apply(&cluster, object, &scenario.namespace)?;
-        }
-        for object in &canaries {
-            for gateway in gateways(object) {
+        for object in objects(&scenario.objects, folder)? {
+            for gateway in gateways(&object) {
                 apply(&cluster, gateway, &scenario.namespace)?;
             }
+            apply(&cluster, object, &scenario.namespace)?;
         }
         let description = Description {
             traffic: scenario.traffic.clone(),
@@ -102,11 +98,11 @@ impl Stage {
         let world = World::new(description, scenario.start, ChaCha8Rng::seed_from_u64(scenario.seed));
         Ok(Stage {
             cluster,
-            canaries,
             around: Around::new(world),
             settings,
             clock: Clock::starting_at(scenario.start),
-            death: Arc::new(Notify::new()),
+            opening: Notify::new(),
+            death: Notify::new(),
         })
     }
 
@@ -155,9 +151,9 @@ impl Stage {
         }
     }
 
-    /// Traffic, once a second.
+    /// Traffic, once a second, from the moment that there are routes.
     async fn flow(&self) {
-        sleep(REST).await;
+        self.opening.notified().await;
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -173,11 +169,8 @@ impl Stage {
         folder: &Path,
         transcript: &mut Transcript,
     ) -> Result<(), ScenarioError> {
-        self.follow_until(Instant::now() + 2 * REST, transcript).await;
-        for canary in &self.canaries {
-            apply(&self.cluster, canary.clone(), &scenario.namespace)?;
-        }
         self.rest(transcript).await;
+        self.opening.notify_one();
         let begin = Instant::now();
         let mut then: Vec<&Happening> = scenario.then.iter().collect();
         then.sort_by_key(|happening| happening.at);
@@ -251,9 +244,8 @@ impl Stage {
 struct Software(Around);
 
 impl Behaviour for Software {
-    fn of(&self, image: &str, _age: Duration) -> Life {
-        let life = self.0.world().applications().life(image);
-        Life { pull: life.pull, ready_after: life.ready_after, crash_after: life.crash_after, end_after: life.end_after }
+    fn of(&self, image: &str, age: Duration) -> Life {
+        self.0.world().applications().of(image, age)
     }
 }
 
@@ -276,10 +268,10 @@ fn apply(cluster: &Cluster, mut object: Value, namespace: &str) -> Result<(), Sc
     {
         metadata.remove("namespace");
     }
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        if !namespace.is_empty() {
-            metadata.entry("namespace").or_insert_with(|| namespace.into());
-        }
+    if !namespace.is_empty()
+        && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata.entry("namespace").or_insert_with(|| namespace.into());
     }
     let what = format!(
         "{} {}",
