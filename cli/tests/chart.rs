@@ -107,6 +107,7 @@ fn rights_cover_what_the_controller_says_it_needs() {
         let given: Vec<String> = roles.iter().flat_map(|role| verbs(role, kind.group, kind.plural)).collect();
         let needed: &[&str] = match (kind.plural, written) {
             ("events", _) => &["create", "patch"],
+            ("replicasets" | "controllerrevisions", _) => &["list"],
             ("leases", _) => &["get", "create", "update"],
             ("canaries", _) => &["get", "list", "watch", "patch"],
             (_, true) => &["get", "list", "watch", "create", "patch"],

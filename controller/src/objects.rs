@@ -45,6 +45,11 @@ pub mod kinds {
     pub const DEPLOYMENT: Kind = Kind { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
     /// `apps/v1` DaemonSet.
     pub const DAEMON_SET: Kind = Kind { group: "apps", version: "v1", kind: "DaemonSet", plural: "daemonsets" };
+    /// `apps/v1` ReplicaSet.
+    pub const REPLICA_SET: Kind = Kind { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets" };
+    /// `apps/v1` ControllerRevision.
+    pub const CONTROLLER_REVISION: Kind =
+        Kind { group: "apps", version: "v1", kind: "ControllerRevision", plural: "controllerrevisions" };
     /// Service.
     pub const SERVICE: Kind = Kind { group: "", version: "v1", kind: "Service", plural: "services" };
     /// Pod.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crds::CanaryStatus;
 use jiff::{SignedDuration, Timestamp};
-use rollout::desired::FinalizerAction;
+use rollout::desired::{FinalizerAction, PrimaryAction};
 use rollout::{Answers, Input, Outcome, Spec, State, Step};
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
@@ -144,7 +144,7 @@ async fn pass(
             Outcome::Ask(asks) => {
                 let started = std::time::Instant::now();
                 drop(working.take());
-                gather(context, &view, &owner, &spec, &state, &asks, &mut answers).await;
+                gather(&scene, &state, &asks, &mut answers).await;
                 working = context.working.acquire().await.ok();
                 context.metrics.duration(&owner.namespace, &spec.target.name, started.elapsed().as_secs_f64());
             }
@@ -184,9 +184,12 @@ async fn carry_out(
         persist(context, canary, before, &status, remembered).await?;
     }
     remembered.memory = step.memory.clone();
-    let revision = step.state.applied.as_ref().map(|revision| revision.id.clone());
     // The primary is first made from what stands there; later only from what was analysed.
-    let revision = revision.filter(|_| step.desired.primary == rollout::desired::PrimaryAction::Promote);
+    let revision = match step.desired.primary {
+        PrimaryAction::Keep | PrimaryAction::Create => None,
+        PrimaryAction::Promote => step.state.applied.as_ref().map(|applied| applied.id.clone()),
+        PrimaryAction::Rebuild => step.state.promoted.as_ref().map(|promoted| promoted.id.clone()),
+    };
     let converged = converge(scene, &step.desired, revision.as_deref()).await;
     announce::announce(scene, canary, &step, remembered).await;
     context.history.record(canary, &status, now);

@@ -254,6 +254,8 @@ pub fn resources() -> Vec<(Kind, bool)> {
         (kinds::ALERT_PROVIDER, false),
         (kinds::DEPLOYMENT, true),
         (kinds::DAEMON_SET, true),
+        (kinds::REPLICA_SET, false),
+        (kinds::CONTROLLER_REVISION, false),
         (kinds::SERVICE, true),
         (kinds::CONFIG_MAP, true),
         (kinds::SECRET, true),

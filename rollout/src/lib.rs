@@ -75,7 +75,9 @@ pub mod step;
 
 pub use desired::Desired;
 pub use effect::{Effect, Owed};
-pub use observation::{Answers, Ask, Command, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic};
+pub use observation::{
+    Answers, Ask, Command, History, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic,
+};
 pub use readiness::Readiness;
 pub use reading::{HookAnswer, Reading};
 pub use spec::Spec;

@@ -25,6 +25,7 @@ mod status;
 mod store;
 mod verbs;
 mod views;
+pub mod world;
 
 pub use access::Attempt;
 pub use admission::selector_matches;

@@ -19,6 +19,10 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
 - apiGroups: [apps]
   resources: [deployments, daemonsets]
   verbs: [get, list, watch, create, patch]
+# Former templates, read when a primary was deleted that has to be made anew from one.
+- apiGroups: [apps]
+  resources: [replicasets, controllerrevisions]
+  verbs: [list]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]

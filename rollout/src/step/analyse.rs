@@ -8,7 +8,7 @@ use crate::readiness::Readiness;
 use crate::spec::{HookKind, Severity, Strategy};
 use crate::state::{Run, Stage};
 
-use super::checks::Judgement;
+use super::checks::{FORMER_TRAFFIC, Judgement};
 use super::{Flow, Pass};
 
 /// The reason of a closed confirm-traffic-increase gate.
@@ -98,24 +98,29 @@ impl Pass<'_> {
             self.wait_for_traffic(0);
             return Desired::steady(&self.state);
         }
-        self.restart(weight, target);
+        self.begin_run(weight, target);
         self.event(false, format!("New revision detected! Restarting analysis for {}", self.target_name()));
         self.wait("AnalysisRestarted", "a newer revision is being analysed from the start".into());
         Desired::steady(&self.state)
     }
 
-    fn restart(&mut self, weight: u8, target: &TargetSeen) {
+    /// Begins an analysis: what the canary was sent so far belongs to another.
+    pub(super) fn begin_run(&mut self, weight: u8, target: &TargetSeen) {
+        let sent = self.has_traffic() || self.loses_traffic();
         self.state.applied = Some(target.revision.clone());
         self.state.checked_at = None;
         self.state.checks.clear();
-        self.state.since = Some(self.now);
-        self.memory.unavailable_since = None;
+        self.state.unavailable_since = None;
         self.enter(Stage::Progressing(Run { weight, ..Run::default() }));
+        self.state.since = Some(self.now);
+        if sent {
+            self.state.former_traffic = self.state.since;
+        }
     }
 
     /// The weight of one strategy can mean all users in another.
     fn strategy_changed(&mut self, target: &TargetSeen) -> Desired {
-        self.restart(0, target);
+        self.begin_run(0, target);
         self.event(false, format!("Strategy changed! Restarting analysis for {}", self.target_name()));
         self.wait("AnalysisRestarted", "the strategy was changed, the analysis begins anew".into());
         Desired::steady(&self.state)
@@ -140,18 +145,23 @@ impl Pass<'_> {
         let fresh = is_fresh(run);
         let matched = self.memory.matched_since.unwrap_or(self.now);
         let base = self.state.checked_at.map_or(matched, |checked| checked.max(matched));
-        let due =
-            if fresh && self.state.checked_at.is_none() { self.now } else { self.after(base, self.spec.interval) };
+        let first = fresh && self.state.checked_at.is_none();
+        let due = if first { self.traffic_from() } else { self.after(base, self.spec.interval) };
+        let due = match &self.memory.held {
+            Some(held) if held.reason == FORMER_TRAFFIC => due.min(self.windows_clear_at().unwrap_or(self.now)),
+            Some(_) | None => due,
+        };
         if due > self.now {
             match self.memory.held.clone() {
                 Some(held) => self.waiting.push(held),
+                None if first => self.hold_traffic(due),
                 None => self.soak(run, due),
             }
             self.wake_at(due);
             return Ok(Desired::steady(&self.state));
         }
         // A canary that only waits for its first traffic was checked already.
-        let checked = fresh && self.memory.held.take().is_some_and(|held| held.reason == TRAFFIC_GATE);
+        let checked = self.memory.held.take().is_some_and(|held| fresh && held.reason == TRAFFIC_GATE);
         if checked {
             self.need(&[Ask::Hooks(HookKind::Rollback)])?;
         } else if fresh {
@@ -173,10 +183,11 @@ impl Pass<'_> {
             self.judge()
         };
         match judged {
-            Judgement::Unavailable => {
+            Judgement::Undecided => {
                 self.state.checked_at = Some(self.now);
                 self.memory.held = self.waiting.last().cloned();
-                self.wake_at(self.after(self.now, self.spec.interval));
+                let again = self.after(self.now, self.spec.interval);
+                self.wake_at(self.windows_clear_at().map_or(again, |clear| again.min(clear)));
                 Ok(Desired::steady(&self.state))
             }
             Judgement::Failed => {
@@ -209,18 +220,8 @@ impl Pass<'_> {
 
     /// Changes the counters of the run without its stage.
     fn keep_run(&mut self, run: Run) {
-        match &mut self.state.stage {
-            Stage::Progressing(under_way) | Stage::WaitingPromotion(under_way) => *under_way = run,
-            Stage::New
-            | Stage::Initializing
-            | Stage::Initialized
-            | Stage::Waiting { .. }
-            | Stage::Promoting { .. }
-            | Stage::Finalising { .. }
-            | Stage::Succeeded
-            | Stage::Failed { .. }
-            | Stage::Terminating
-            | Stage::Terminated => {}
+        if let Stage::Progressing(under_way) | Stage::WaitingPromotion(under_way) = &mut self.state.stage {
+            *under_way = run;
         }
     }
 

@@ -76,6 +76,8 @@ impl Pass<'_> {
         }
         self.state.applied = Some(applied);
         self.state.promoted = Some(made_from);
+        // So far the target had all traffic.
+        self.state.former_traffic = self.memory.matched_since;
         self.enter(Stage::Initialized);
         self.event(false, format!("Initialization done! {}", self.canary()));
         let kind = self.spec.target.kind.as_str();
