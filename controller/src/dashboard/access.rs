@@ -165,10 +165,11 @@ impl Access {
 
     /// Who asks. For every request to the API.
     pub async fn admit(&self, headers: &HeaderMap) -> Result<Asker, Refusal> {
-        check_same_origin(headers)?;
         match self {
-            Access::Loopback => Ok(Asker::Loopback),
-            Access::Token(access) => access.admit(headers).await.map(Asker::User),
+            Access::Loopback if comes_from_the_page(headers) && is_same_origin(headers) => Ok(Asker::Loopback),
+            // A proxy may well have changed the host; the token says enough.
+            Access::Token(access) if comes_from_the_page(headers) => access.admit(headers).await.map(Asker::User),
+            Access::Loopback | Access::Token(_) => Err(Refusal::Origin),
         }
     }
 
@@ -181,9 +182,15 @@ impl Access {
         }
     }
 
-    /// Refuses an asker without the right.
+    /// Refuses an asker without the right. That somebody may act is never taken from memory.
     pub async fn demand(&self, asker: &Asker, right: Right, namespace: &str) -> Result<(), Refusal> {
-        if self.may(asker, right, namespace).await? {
+        let may = match (self, asker, right) {
+            (Access::Token(access), Asker::User(user), Right::Act) => access.review(user, right, namespace).await?,
+            (Access::Loopback | Access::Token(_), _, Right::See | Right::Act | Right::SeePods) => {
+                self.may(asker, right, namespace).await?
+            }
+        };
+        if may {
             return Ok(());
         }
         let (verb, kind) = right.in_kubernetes();
@@ -229,10 +236,14 @@ impl TokenAccess {
     }
 
     async fn may(&self, user: &User, right: Right, namespace: &str) -> Result<bool, Refusal> {
-        let question = (user.token, right, namespace.to_owned());
-        if let Some(known) = self.lock().right(&question) {
-            return Ok(known);
+        let known = self.lock().right(&(user.token, right, namespace.to_owned()));
+        match known {
+            Some(known) => Ok(known),
+            None => self.review(user, right, namespace).await,
         }
+    }
+
+    async fn review(&self, user: &User, right: Right, namespace: &str) -> Result<bool, Refusal> {
         let (verb, kind) = right.in_kubernetes();
         let mut spec = user.subject.clone();
         spec["resourceAttributes"] = json!({
@@ -243,7 +254,7 @@ impl TokenAccess {
         });
         let review = self.shared.rest.create(SUBJECT_ACCESS_REVIEW, "", &review).await.map_err(unreviewed)?;
         let allowed = review["status"]["allowed"] == true && review["status"]["denied"] != true;
-        self.lock().remember_right(question, allowed);
+        self.lock().remember_right((user.token, right, namespace.to_owned()), allowed);
         Ok(allowed)
     }
 
@@ -304,20 +315,19 @@ fn unreviewed(problem: ApiProblem) -> Refusal {
     Refusal::Unreviewed(problem.to_string())
 }
 
-/// A browser tells truthfully where a request comes from, and lets no foreign page set [`HEADER`] without asking.
-fn check_same_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+/// A browser tells truthfully what asks, and lets no foreign page set [`HEADER`] without asking.
+fn comes_from_the_page(headers: &HeaderMap) -> bool {
     let site = text(headers, "sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
-    let origin = match (text(headers, ORIGIN.as_str()), text(headers, HOST.as_str())) {
-        (None, _) => true,
-        (Some(origin), Some(host)) => {
-            let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
-        }
-        (Some(_), None) => false,
-    };
-    // A proxy may well change the host; there the token says enough.
-    let origin = origin || headers.contains_key(AUTHORIZATION);
-    if site && origin && headers.contains_key(HEADER) { Ok(()) } else { Err(Refusal::Origin) }
+    site && headers.contains_key(HEADER)
+}
+
+/// The origin, where it is told, is the host that the request is for.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let origin = origin.to_str().ok();
+    let authority =
+        origin.and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
+    authority.zip(text(headers, HOST.as_str())).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
 /// `localhost` or an address of the loopback, with any port: a forwarded port has another number.

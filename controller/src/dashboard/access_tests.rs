@@ -113,7 +113,7 @@ async fn what_was_said_of_a_token_is_not_believed_for_ever() {
 
 #[tokio::test]
 async fn kubernetes_rights_decide_in_each_namespace() {
-    let (_, access) = cluster();
+    let (fake, access) = cluster();
     let asker = access.admit(&headers(&[(HEADER, "1"), ("authorization", "Bearer mias")])).await.unwrap();
     for (right, namespace, allowed) in [
         (Right::See, "shop", true),
@@ -127,6 +127,10 @@ async fn kubernetes_rights_decide_in_each_namespace() {
     }
     let refused = access.demand(&asker, Right::Act, "edge").await.unwrap_err();
     assert_eq!(refused.to_string(), "mia may not patch canaries in namespace edge");
+    assert!(access.demand(&asker, Right::Act, "shop").await.is_ok());
+    fake.review(SUBJECT_ACCESS_REVIEW, |_| json!({"allowed": false}));
+    assert!(access.demand(&asker, Right::Act, "shop").await.is_err(), "a right to act is asked for each time");
+    assert!(access.demand(&asker, Right::See, "shop").await.is_ok(), "one to see once a minute");
     assert!(!access.may(&Asker::Loopback, Right::See, "shop").await.unwrap(), "nobody is let in twice");
 }
 

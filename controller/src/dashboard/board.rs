@@ -58,6 +58,9 @@ pub(super) struct News {
     pub gone: Vec<CanaryKey>,
 }
 
+/// Namespaces.
+pub(super) type Unknown = BTreeSet<Arc<str>>;
+
 impl Board {
     /// Draws from this cache.
     pub(super) fn new(cache: Cache, clock: Clock) -> Arc<Board> {
@@ -144,27 +147,29 @@ impl Looker {
         }
     }
 
-    /// The namespaces that have Canaries.
-    pub(super) fn namespaces(&self) -> BTreeSet<Arc<str>> {
-        self.board.lock().drawn.keys().map(|key| key.namespace.clone()).collect()
-    }
-
-    /// What is newer than this version, in the namespaces that are seen; everything when there is none.
-    pub(super) fn news(&self, since: Option<u64>, sees: impl Fn(&str) -> bool) -> News {
+    /// What is newer than this version, in the namespaces that are seen; everything when there is none. The error names
+    /// the namespaces of which nobody knows yet whether they are seen.
+    pub(super) fn news(&self, since: Option<u64>, sees: impl Fn(&str) -> Option<bool>) -> Result<News, Unknown> {
         let state = self.board.lock();
+        let unknown: Unknown =
+            state.drawn.keys().filter(|key| sees(&key.namespace).is_none()).map(|key| key.namespace.clone()).collect();
+        if !unknown.is_empty() {
+            return Err(unknown);
+        }
+        let seen = |key: &CanaryKey| sees(&key.namespace) == Some(true);
         let since = since.filter(|since| *since >= state.forgotten);
         let newer = |version: u64| since.is_none_or(|since| version > since);
-        let lines = state.drawn.iter().filter(|(key, drawn)| newer(drawn.version) && sees(&key.namespace));
+        let lines = state.drawn.iter().filter(|(key, drawn)| newer(drawn.version) && seen(key));
         // One that came back is among the lines.
         let gone = state.gone.iter().filter(|(version, key)| {
-            since.is_some_and(|since| *version > since) && sees(&key.namespace) && !state.drawn.contains_key(key)
+            since.is_some_and(|since| *version > since) && seen(key) && !state.drawn.contains_key(key)
         });
-        News {
+        Ok(News {
             all: since.is_none(),
             version: state.version,
             lines: lines.map(|(_, drawn)| drawn.json.clone()).collect(),
             gone: gone.map(|(_, key)| key.clone()).collect(),
-        }
+        })
     }
 
     /// Version of the last change of anything about this Canary; `None` when it does not exist.
@@ -219,22 +224,25 @@ mod tests {
         let (fake, _, board) = world().await;
         let mut looker = board.look();
         looker.catch_up().await;
-        let first = looker.news(None, |_| true);
+        let first = looker.news(None, |_| Some(true)).unwrap();
         assert!(first.all && first.lines.len() == 2, "{first:?}");
-        assert_eq!(looker.news(Some(first.version), |_| true).lines, Vec::<Arc<str>>::new());
+        assert_eq!(looker.news(Some(first.version), |_| Some(true)).unwrap().lines, Vec::<Arc<str>>::new());
+
+        let unknown = looker.news(None, |namespace| (namespace == "edge").then_some(true)).unwrap_err();
+        assert_eq!(unknown.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["shop"]);
 
         fake.put(CANARY, canary("shop", "web", 20));
         looker.changed().await;
         looker.catch_up().await;
-        let second = looker.news(Some(first.version), |_| true);
+        let second = looker.news(Some(first.version), |_| Some(true)).unwrap();
         assert!(!second.all && second.lines.len() == 1 && second.lines[0].contains("\"weight\":20"), "{second:?}");
-        assert_eq!(looker.news(Some(first.version), |namespace| namespace == "edge").lines.len(), 0);
+        assert_eq!(looker.news(Some(first.version), |namespace| Some(namespace == "edge")).unwrap().lines.len(), 0);
 
         fake.remove(CANARY, "shop", "web");
         looker.changed().await;
         looker.catch_up().await;
-        assert_eq!(looker.news(Some(second.version), |_| true).gone, [CanaryKey::new("shop", "web")]);
-        assert_eq!(looker.news(Some(second.version), |namespace| namespace == "edge").gone, []);
+        assert_eq!(looker.news(Some(second.version), |_| Some(true)).unwrap().gone, [CanaryKey::new("shop", "web")]);
+        assert_eq!(looker.news(Some(second.version), |namespace| Some(namespace == "edge")).unwrap().gone, []);
     }
 
     #[tokio::test]
@@ -254,7 +262,7 @@ mod tests {
         assert!(board.lock().drawn.is_empty() && board.lock().dirty.is_empty());
         let again = board.look();
         again.catch_up().await;
-        assert_eq!(again.news(None, |_| true).lines.len(), 2, "the next looker sees all again");
+        assert_eq!(again.news(None, |_| Some(true)).unwrap().lines.len(), 2, "the next looker sees all again");
     }
 
     #[test]

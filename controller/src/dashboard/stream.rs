@@ -17,7 +17,7 @@ use crate::cache::CanaryKey;
 
 use super::Shared;
 use super::access::{Asker, Refusal, Right};
-use super::board::Looker;
+use super::board::{Looker, Unknown};
 use super::view::Objects;
 
 /// Streams at once.
@@ -129,6 +129,13 @@ struct Sees {
     namespaces: BTreeMap<Arc<str>, bool>,
 }
 
+impl Sees {
+    /// `None` when nobody knows yet.
+    fn sees(&self, namespace: &str) -> Option<bool> {
+        if self.everything { Some(true) } else { self.namespaces.get(namespace).copied() }
+    }
+}
+
 fn messages(
     shared: Arc<Shared>,
     asker: Asker,
@@ -182,14 +189,24 @@ impl Telling {
     }
 
     async fn overview(&mut self) -> Result<Option<Message>, Refusal> {
-        self.look_around().await?;
-        let since = match self.told {
+        let mut since = match self.told {
             Told::Version(version) => Some(version),
-            Told::Nothing | Told::Missing | Told::End => None,
+            Told::Nothing | Told::Missing | Told::End => {
+                self.sees.everything = self.shared.access.may(&self.asker, Right::See, "").await?;
+                None
+            }
         };
-        let sees =
-            |namespace: &str| self.sees.everything || self.sees.namespaces.get(namespace).copied().unwrap_or_default();
-        let news = self.looker.news(since, sees);
+        let news = loop {
+            match self.looker.news(since, |namespace| self.sees.sees(namespace)) {
+                Ok(news) => break news,
+                Err(unknown) => {
+                    if self.learn(unknown).await? {
+                        // What is there of a namespace that is new may be older than what was told.
+                        since = None;
+                    }
+                }
+            }
+        };
         self.told = Told::Version(news.version);
         if !news.all && news.lines.is_empty() && news.gone.is_empty() {
             return Ok(None);
@@ -206,26 +223,21 @@ impl Telling {
         Ok(Some(Message { name: if news.all { "all" } else { "some" }, data }))
     }
 
-    /// Asks about namespaces that are new.
-    async fn look_around(&mut self) -> Result<(), Refusal> {
+    /// Asks about namespaces that are new; true when one of them is seen.
+    async fn learn(&mut self, unknown: Unknown) -> Result<bool, Refusal> {
         let (access, asker) = (&self.shared.access, &self.asker);
-        if matches!(self.told, Told::Nothing) {
-            self.sees.everything = access.may(asker, Right::See, "").await?;
-        }
-        if self.sees.everything {
-            return Ok(());
-        }
-        let mut unknown = self.looker.namespaces();
-        unknown.retain(|namespace| !self.sees.namespaces.contains_key(namespace));
         let answers: Vec<_> = stream::iter(unknown)
             .map(|namespace| async move { (access.may(asker, Right::See, &namespace).await, namespace) })
             .buffer_unordered(REVIEWS)
             .collect()
             .await;
+        let mut any = false;
         for (answer, namespace) in answers {
-            self.sees.namespaces.insert(namespace, answer?);
+            let sees = answer?;
+            any |= sees;
+            self.sees.namespaces.insert(namespace, sees);
         }
-        Ok(())
+        Ok(any)
     }
 
     async fn rollout(&mut self, key: &CanaryKey) -> Result<Option<Message>, Refusal> {

@@ -207,6 +207,24 @@ async fn rights_decide_what_is_seen_and_done() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_comes_later_is_seen_by_whoever_may() {
+    let world = World::empty().await;
+    let access = World::token_access(&world.fake, world.context());
+    let site = Site::new(Dashboard::new(world.context(), access));
+    let put = |namespace: &str, name: &str| world.put(namespace, name, ("i:1", "i:2"), json!({"phase": "Progressing"}));
+    put("shop", "checkout");
+    let stream = site.send(as_mia(get("/api/stream")).body(Body::empty()).unwrap()).await;
+    let mut frames = stream.into_body().into_data_stream();
+    while names(&event(&mut frames).await.1).is_empty() {}
+    put("secret", "plan");
+    put("payments", "ledger");
+    assert!(names(&event(&mut frames).await.1).contains(&"payments/ledger".to_owned()));
+    put("secret", "other");
+    put("shop", "cart");
+    assert_eq!(names(&event(&mut frames).await.1), ["shop/cart"]);
+}
+
+#[tokio::test]
 async fn a_stream_begins_with_everything_and_goes_on_with_what_changed() {
     let (world, site) = on_the_loopback().await;
     let answer = site.send(get("/api/stream").body(Body::empty()).unwrap()).await;
