@@ -1,7 +1,10 @@
 //! `serin simulate`: plays a scenario in virtual time, with the real controller in a simulated cluster, and says how it
 //! ends. A policy can be tried before anybody depends on it.
 
+pub mod chaos;
+pub mod faults;
 mod happenings;
+mod invariants;
 pub mod scenario;
 pub mod stage;
 mod surroundings;
@@ -26,11 +29,14 @@ const CANARY: Kind<'static> = Kind { group: "flagger.app", kind: "Canary" };
 #[derive(Debug, Args)]
 pub struct Simulation {
     /// Scenario files.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "chaos", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Plays with this seed instead of the scenario's own.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Plays the scenario that this seed makes: a policy, releases, commands, faults and crashes by chance.
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["files", "seed"])]
+    chaos: Option<u64>,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -52,6 +58,13 @@ enum Output {
 /// When a scenario cannot be played, or nothing can be written.
 pub fn simulate(simulation: &Simulation) -> Result<ExitCode, Complaint> {
     let mut all_met = true;
+    if let Some(seed) = simulation.chaos {
+        let refused = |error: scenario::ScenarioError| Complaint::Refused(error.to_string());
+        let scenario = chaos::scenario(seed).map_err(refused)?;
+        let played = stage::play(&scenario, Path::new(".")).map_err(refused)?;
+        all_met &= played.verdict.is_met();
+        paint::write_out(&written(Path::new("chaos"), &scenario, &played, simulation.output))?;
+    }
     for file in &simulation.files {
         let refused = |error: scenario::ScenarioError| Complaint::Refused(format!("{}: {error}", file.display()));
         let mut scenario = Scenario::read(file).map_err(|error| Complaint::Refused(error.to_string()))?;

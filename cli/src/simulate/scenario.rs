@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::faults::Trouble;
+
 /// A scenario, read and with its objects in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -40,6 +42,18 @@ pub struct Scenario {
     /// What happens, in the order of time.
     #[serde(default)]
     pub then: Vec<Happening>,
+    /// Requests of the controller to the Kubernetes API that go wrong.
+    #[serde(default)]
+    pub faults: Vec<Trouble>,
+    /// The controller dies, and a new one starts, when so many writes were done in all.
+    #[serde(default)]
+    pub dies_after_writes: Vec<u64>,
+    /// Controllers at once; 1 unless written. Without `--enable-leader-election` all of them work.
+    #[serde(default = "one")]
+    pub replicas: u32,
+    /// Tags of versions that must never become the primary.
+    #[serde(default)]
+    pub unfit: Vec<String>,
     /// Longest time that it may take.
     #[serde(deserialize_with = "duration", default = "one_hour")]
     pub within: Duration,
@@ -92,6 +106,9 @@ pub struct Expectation {
     /// Phases by name of Canary.
     #[serde(default)]
     pub phases: BTreeMap<String, crds::Phase>,
+    /// Where no phases are written: a rollout may be taken back.
+    #[serde(default)]
+    pub may_fail: bool,
     /// Images that serve all traffic at the end, by name of Canary.
     #[serde(default)]
     pub serving: BTreeMap<String, String>,
@@ -176,11 +193,16 @@ fn default_namespace() -> String {
     "default".into()
 }
 
+const fn one() -> u32 {
+    1
+}
+
 const fn one_hour() -> Duration {
     Duration::from_secs(3600)
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+/// A duration as people write it.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let parsed: Option<jiff::SignedDuration> = text.parse().ok();
     parsed

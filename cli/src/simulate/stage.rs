@@ -8,7 +8,9 @@ use std::time::Duration;
 use controller::assembly::{Controller, Surroundings};
 use controller::clock::Clock;
 use controller::context::Settings;
+use controller::leader::{Election, Timing};
 use controller::metrics::Metrics;
+use futures::future::join_all;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -18,6 +20,8 @@ use sim::{Cluster, Kind, RuntimeClock};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use super::faults::Weather;
+use super::invariants::Invariants;
 use super::scenario::{Happening, Scenario, ScenarioError, objects};
 use super::surroundings::Around;
 use super::transcript::Transcript;
@@ -60,6 +64,18 @@ pub fn play(scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError>
     })
 }
 
+/// What is seen of the play.
+struct Seen {
+    transcript: Transcript,
+    invariants: Invariants,
+}
+
+impl Seen {
+    fn catch_up(&mut self, cluster: &Cluster) {
+        self.transcript.catch_up(cluster, &mut self.invariants);
+    }
+}
+
 struct Stage {
     cluster: Cluster,
     around: Around,
@@ -68,7 +84,12 @@ struct Stage {
     /// Told when the first users come.
     opening: Notify,
     /// Told when the controller is to die.
-    death: Notify,
+    death: Arc<Notify>,
+    /// What is between the controllers and the cluster.
+    weather: Weather,
+    replicas: u32,
+    /// Where the Lease is, with leader election.
+    lease: Option<String>,
 }
 
 impl Stage {
@@ -96,20 +117,29 @@ impl Stage {
             metrics: scenario.metrics.clone(),
         };
         let world = World::new(description, scenario.start, ChaCha8Rng::seed_from_u64(scenario.seed));
+        let death = Arc::new(Notify::new());
+        let (faults, deaths) = (scenario.faults.clone(), scenario.dies_after_writes.clone());
+        let weather = Weather::new(faults, deaths, scenario.seed, death.clone());
         Ok(Stage {
             cluster,
             around: Around::new(world),
             settings,
             clock: Clock::starting_at(scenario.start),
             opening: Notify::new(),
-            death: Notify::new(),
+            death,
+            weather,
+            replicas: scenario.replicas,
+            lease: args.enable_leader_election.then(|| args.lease_namespace().to_owned()),
         })
     }
 
     async fn play(self, scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError> {
-        let mut transcript = Transcript::new(&self.cluster, scenario.start);
+        let mut seen = Seen {
+            transcript: Transcript::new(&self.cluster, scenario.start),
+            invariants: Invariants::new(scenario),
+        };
         let actors = Controllers::new(self.cluster.clone(), Arc::new(Software(self.around.clone()))).run();
-        let directed = timeout(scenario.within, self.direct(scenario, folder, &mut transcript));
+        let directed = timeout(scenario.within, self.direct(scenario, folder, &mut seen));
         let in_time = tokio::select! {
             biased;
             outcome = directed => match outcome {
@@ -121,19 +151,30 @@ impl Stage {
             () = self.flow() => false,
             () = self.control() => false,
         };
-        transcript.catch_up(&self.cluster);
-        let verdict = verdict::judge(scenario, &self.cluster, &self.around.world(), &transcript, in_time);
+        seen.catch_up(&self.cluster);
+        let Seen { transcript, invariants } = seen;
+        let world = self.around.world();
+        let broken = invariants.end(&self.cluster, &world);
+        let verdict = verdict::judge(scenario, &self.cluster, &world, &transcript, broken, in_time);
         Ok(Played { transcript, verdict })
     }
 
-    /// The controller, again and again when it dies.
+    /// The controllers, each again and again when it dies.
     async fn control(&self) {
-        loop {
+        join_all((0..self.replicas).map(|replica| self.replica(replica))).await;
+    }
+
+    async fn replica(&self, replica: u32) {
+        for life in 0_u64.. {
             let controller = Controller::new(self.settings.clone(), self.surroundings());
+            let election = self.lease.as_ref().map(|namespace| {
+                let identity = format!("serin-{replica}-{life}");
+                Election::new(controller.context().rest.clone(), namespace, &identity, Timing::default(), self.clock)
+            });
             tokio::select! {
                 biased;
                 () = self.death.notified() => {}
-                () = controller.work(std::future::pending()) => {}
+                () = lead(election, &controller) => {}
             }
             controller.die();
             // As long as a pod needs to start again.
@@ -143,7 +184,7 @@ impl Stage {
 
     fn surroundings(&self) -> Surroundings {
         Surroundings {
-            client: self.cluster.client(),
+            client: self.cluster.client_with(self.weather.clone()),
             namespace: None,
             outside: Arc::new(self.around.clone()),
             clock: self.clock,
@@ -167,19 +208,19 @@ impl Stage {
         &self,
         scenario: &Scenario,
         folder: &Path,
-        transcript: &mut Transcript,
+        seen: &mut Seen,
     ) -> Result<(), ScenarioError> {
-        self.rest(transcript).await;
+        self.rest(seen).await;
         self.opening.notify_one();
         let begin = Instant::now();
         let mut then: Vec<&Happening> = scenario.then.iter().collect();
         then.sort_by_key(|happening| happening.at);
         for happening in then {
-            self.follow_until(begin + happening.at, transcript).await;
-            transcript.catch_up(&self.cluster);
-            self.happen(happening, scenario, folder, transcript)?;
+            self.follow_until(begin + happening.at, seen).await;
+            seen.catch_up(&self.cluster);
+            self.happen(happening, scenario, folder, seen)?;
         }
-        self.rest(transcript).await;
+        self.rest(seen).await;
         Ok(())
     }
 
@@ -188,55 +229,68 @@ impl Stage {
         happening: &Happening,
         scenario: &Scenario,
         folder: &Path,
-        transcript: &mut Transcript,
+        seen: &mut Seen,
     ) -> Result<(), ScenarioError> {
         let now = self.cluster.now();
         for (workload, image) in &happening.image {
             super::happenings::set_image(&self.cluster, &scenario.namespace, workload, image)?;
-            transcript.note(now, workload, &format!("committed: image {image}"));
+            seen.transcript.note(now, workload, &format!("committed: image {image}"));
         }
         for object in objects(&happening.apply, folder)? {
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             let kind = object["kind"].as_str().unwrap_or_default().to_owned();
             apply(&self.cluster, object, &scenario.namespace)?;
-            transcript.note(now, &name, &format!("committed: {kind}"));
+            seen.transcript.note(now, &name, &format!("committed: {kind}"));
         }
         for object in &happening.delete {
             super::happenings::delete(&self.cluster, &scenario.namespace, object)?;
-            transcript.note(now, object, "deleted");
+            seen.transcript.note(now, object, "deleted");
         }
         for (canary, verb) in &happening.command {
             super::happenings::command(&self.cluster, &scenario.namespace, canary, verb)?;
-            transcript.note(now, canary, &format!("told to {verb}"));
+            seen.transcript.note(now, canary, &format!("told to {verb}"));
         }
         for (url, yes) in &happening.hooks {
             self.around.answer(url, *yes);
-            transcript.note(now, url, if *yes { "says yes from now on" } else { "says no from now on" });
+            seen.transcript.note(now, url, if *yes { "says yes from now on" } else { "says no from now on" });
         }
         if happening.restart {
             self.death.notify_one();
-            transcript.note(now, "serin", "the controller dies, and starts again");
+            seen.transcript.note(now, "serin", "the controller dies, and starts again");
         }
         Ok(())
     }
 
     /// Follows what happens until no Canary has changed for a while and all are where they can stay.
-    async fn rest(&self, transcript: &mut Transcript) {
+    async fn rest(&self, seen: &mut Seen) {
         loop {
-            let before = transcript.changes();
-            self.follow_until(Instant::now() + REST, transcript).await;
-            if transcript.changes() == before && verdict::at_rest(&self.cluster) {
+            let before = seen.transcript.changes();
+            self.follow_until(Instant::now() + REST, seen).await;
+            if seen.transcript.changes() == before && verdict::at_rest(&self.cluster) {
                 return;
             }
         }
     }
 
-    async fn follow_until(&self, end: Instant, transcript: &mut Transcript) {
+    async fn follow_until(&self, end: Instant, seen: &mut Seen) {
         let mut changed = self.cluster.changed();
         while timeout(end.saturating_duration_since(Instant::now()), changed.changed()).await.is_ok() {
             changed.mark_unchanged();
-            transcript.catch_up(&self.cluster);
+            seen.catch_up(&self.cluster);
         }
+    }
+}
+
+/// Works, as the leader where there is an election; returns when leadership is lost.
+async fn lead(election: Option<Election>, controller: &Controller) {
+    let Some(election) = election else {
+        return controller.work(std::future::pending()).await;
+    };
+    let mut leadership = election.acquire().await;
+    tokio::select! {
+        biased;
+        () = controller.work(std::future::pending()) => {}
+        _ = leadership.keep() => {}
     }
 }
 

@@ -10,6 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sim::Cluster;
 
+use super::invariants::Invariants;
+
 /// Lines in the order of time.
 #[derive(Debug)]
 pub struct Transcript {
@@ -73,12 +75,13 @@ impl Transcript {
     }
 
     /// Takes in what has changed in the cluster since the last time.
-    pub(crate) fn catch_up(&mut self, cluster: &Cluster) {
+    pub(crate) fn catch_up(&mut self, cluster: &Cluster, invariants: &mut Invariants) {
         let now = cluster.now();
         let (since, version) = (self.version, cluster.version());
         self.version = version;
         let Ok(changes) = cluster.watch_from(since) else { return };
         for change in changes {
+            invariants.look(now, &change);
             let object = &change.object;
             match object["kind"].as_str() {
                 Some("Canary") => self.canary(now, object),
