@@ -4,7 +4,7 @@
 mod happenings;
 pub mod scenario;
 pub mod stage;
-mod surroundings;
+pub(crate) mod surroundings;
 pub mod transcript;
 pub mod verdict;
 
@@ -20,7 +20,7 @@ use crate::paint;
 use scenario::Scenario;
 use stage::Played;
 
-const CANARY: Kind<'static> = Kind { group: "flagger.app", kind: "Canary" };
+pub(crate) const CANARY: Kind<'static> = Kind { group: "flagger.app", kind: "Canary" };
 
 /// What is to be played.
 #[derive(Debug, Args)]
