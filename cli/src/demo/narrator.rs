@@ -153,6 +153,8 @@ impl Narrator {
                 self.state(&status)?;
                 Ok(Some(status.phase))
             }
+            // Of one commit, the Canary may be seen a moment before its workload: nothing that anybody should mend.
+            "Event" if self.shown.is_none() => Ok(None),
             "Event" if about("/involvedObject/kind") == "Canary" && about("/type") == "Warning" => {
                 self.say(Tone::Held, &format!("Serin warns: {}.", about("/message").trim_end_matches('.')))?;
                 Ok(None)
@@ -193,18 +195,14 @@ impl Narrator {
                 Phase::Failed => (Tone::Bad, format!("✖ Rolled back: {new} is gone, {stable} serves everybody.")),
             };
             self.say(tone, &sentence)?;
-            if now.phase == Phase::Progressing {
-                self.flowed = self.flowed();
-            }
         }
         if now.phase == Phase::Progressing {
             let earlier = before.map_or(0, |before| before.weight);
             if now.weight != earlier {
-                let seen = if earlier > 0 { format!("; before that, {}", self.lately(&new)) } else { String::new() };
-                self.say(
-                    Tone::Plain,
-                    &format!("{} for {new}{seen}", self.paint.put(Tone::Busy, &bar(now.weight.into()))),
-                )?;
+                let lately = self.lately(&new);
+                let seen = if earlier > 0 { format!("; before that, {lately}") } else { String::new() };
+                let bar = self.paint.put(Tone::Busy, &bar(now.weight.into()));
+                self.say(Tone::Plain, &format!("{bar} for {new}{seen}"))?;
             }
         }
         Ok(())
