@@ -18,7 +18,6 @@ cases![
     pages_go_on_and_stay_consistent,
     a_bad_token_is_refused,
     an_exact_version_is_listed,
-    a_version_of_the_future_times_out,
     all_namespaces_are_listed,
     a_list_of_metadata,
     an_object_as_metadata,
@@ -146,12 +145,6 @@ async fn an_exact_version_is_listed(scene: Scene) {
     let version = first["metadata"]["resourceVersion"].as_str().unwrap();
     let query = format!("resourceVersion={version}&resourceVersionMatch=Exact");
     assert_eq!(scene.names("widgets", &query).await, ["a"]);
-}
-
-async fn a_version_of_the_future_times_out(scene: Scene) {
-    let answer = scene.list("widgets", "resourceVersion=999999999&resourceVersionMatch=NotOlderThan").await;
-    let status = answer.refused(504, "Timeout");
-    assert_eq!(status["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
 }
 
 async fn all_namespaces_are_listed(scene: Scene) {

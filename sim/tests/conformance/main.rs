@@ -1,6 +1,8 @@
 //! What a Kubernetes API does, asked of whatever stands behind a client: of `sim` always, and of a real API server when
 //! `SERIN_TEST_KUBECONFIG` names one. When the two disagree, `sim` is mended.
 
+#![expect(clippy::unwrap_used, reason = "a case says enough by failing")]
+
 mod applying;
 mod builtin;
 mod custom;
