@@ -6,11 +6,11 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams,
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Client, Config};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::args::Place;
 use crate::complaint::{Complaint, is_not_found};
-use crate::view::Snapshot;
+use crate::view::{Snapshot, common_selector};
 
 /// A connection with a namespace.
 pub struct Cluster {
@@ -73,7 +73,7 @@ impl Cluster {
             Err(failure) => (Config::incluster().map_err(|_| broken(&failure))?, None),
         };
         let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|failure| broken(&failure))?;
+        let client = controller::connect::client(config).map_err(|failure| broken(&format!("{failure:#}")))?;
         Ok(Cluster { client, namespace, user })
     }
 
@@ -149,9 +149,9 @@ impl Cluster {
             .unwrap_or_else(|| "unknown".to_owned())
     }
 
-    /// Merges these annotations into the Canary.
-    pub async fn annotate(&self, name: &str, annotations: Value) -> Result<(), Complaint> {
-        let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+    /// Merges this into the Canary.
+    pub async fn annotate(&self, name: &str, patch: &Value) -> Result<(), Complaint> {
+        let patch = Patch::Merge(patch);
         let parameters = PatchParams { field_manager: Some("serin-cli".to_owned()), ..PatchParams::default() };
         let doing = format!("writing the command to canary {name} in {}", self.namespace);
         self.api(Kind::Canary)
@@ -204,22 +204,6 @@ pub fn workload_of(canary: &Value) -> Option<(Kind, String)> {
     Some((kind, target["name"].as_str()?.to_owned()))
 }
 
-/// A label selector that holds the pods of the target and of its primary, also of one that is still to come.
-pub fn common_selector(target: Option<&Value>, primary: Option<&Value>) -> Option<String> {
-    let labels = |workload: &Value| workload.pointer("/spec/selector/matchLabels").and_then(Value::as_object).cloned();
-    let primary_labels = primary.and_then(labels).unwrap_or_default();
-    let target_labels = target.and_then(labels)?;
-    let key = primary_labels
-        .keys()
-        .map(String::as_str)
-        .chain(["app", "name", "app.kubernetes.io/name"])
-        .find(|key| target_labels.contains_key(*key))?;
-    let value = target_labels[key].as_str()?;
-    let of_primary =
-        primary_labels.get(key).and_then(Value::as_str).map_or_else(|| format!("{value}-primary"), str::to_owned);
-    Some(format!("{key} in ({value},{of_primary})"))
-}
-
 /// Field selector for the events about a Canary.
 pub fn about(name: &str) -> String {
     format!("involvedObject.kind=Canary,involvedObject.name={name}")
@@ -242,19 +226,9 @@ fn user_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn one_selector_holds_both_workloads() {
-        let of = |labels: Value| json!({"spec": {"selector": {"matchLabels": labels}}});
-        let target = of(json!({"tier": "web", "app": "podinfo"}));
-        let primary = of(json!({"app": "podinfo-primary"}));
-        let expected = Some("app in (podinfo,podinfo-primary)".to_owned());
-        assert_eq!(common_selector(Some(&target), Some(&primary)), expected);
-        assert_eq!(common_selector(Some(&target), None), expected);
-        assert_eq!(common_selector(Some(&of(json!({"tier": "web"}))), None), None);
-        assert_eq!(common_selector(None, Some(&primary)), None);
-    }
+    use super::*;
 
     #[test]
     fn only_workloads_with_pods_are_looked_for() {

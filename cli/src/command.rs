@@ -3,47 +3,16 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use crds::{CommandTaken, Phase};
+use controller::command::{Verb, random_id, refusal, written};
+use crds::CommandTaken;
 use futures::TryStreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
-use serde_json::{Value, json};
 
 use crate::args::Asked;
 use crate::cluster::{Cluster, Kind, as_value};
 use crate::complaint::Complaint;
 use crate::paint::write_out;
-use crate::view::{phase_word, read_status};
-
-/// What can be asked of a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Open the gate, or take the next step now.
-    Promote,
-    /// Skip the rest of the analysis.
-    PromoteFull,
-    /// Take the new revision back.
-    Abort,
-    /// Hold.
-    Pause,
-    /// Let go.
-    Resume,
-    /// Roll out again what was taken back.
-    Retry,
-}
-
-impl Verb {
-    /// The word in the annotation.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Verb::Promote => "promote",
-            Verb::PromoteFull => "promote-full",
-            Verb::Abort => "abort",
-            Verb::Pause => "pause",
-            Verb::Resume => "resume",
-            Verb::Retry => "retry",
-        }
-    }
-}
+use crate::view::read_status;
 
 /// Gives the command, and prints what came of it.
 pub async fn give(cluster: &Cluster, asked: &Asked, verb: Verb) -> Result<(), Complaint> {
@@ -53,12 +22,7 @@ pub async fn give(cluster: &Cluster, asked: &Asked, verb: Verb) -> Result<(), Co
         return Err(Complaint::Refused(why));
     }
     let id = random_id();
-    let annotations = json!({
-        "serin.dev/command": verb.as_str(),
-        "serin.dev/command-id": id,
-        "serin.dev/command-by": cluster.asker().await,
-    });
-    cluster.annotate(name, annotations).await?;
+    cluster.annotate(name, &written(verb, &id, &cluster.asker().await)).await?;
     match tokio::time::timeout(Duration::from_secs(asked.timeout), taken(cluster, name, &id)).await {
         Ok(Ok(taken)) if taken.outcome.starts_with("refused") => {
             Err(Complaint::Refused(format!("{name}: {}: {}", taken.command, taken.outcome)))
@@ -94,102 +58,5 @@ async fn taken(cluster: &Cluster, name: &str, id: &str) -> Result<CommandTaken, 
             Err(watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion) => {
             }
         }
-    }
-}
-
-/// Why the command cannot be carried out in the present state, if so.
-fn refusal(canary: &Value, verb: Verb) -> Option<String> {
-    let name = canary["metadata"]["name"].as_str().unwrap_or_default();
-    if !canary["metadata"]["deletionTimestamp"].is_null() {
-        return Some(format!("{name} is being deleted; it takes no commands any more"));
-    }
-    if canary["spec"]["suspend"] == true {
-        return Some(format!(
-            "{name} is suspended: the controller leaves it alone. Set spec.suspend to false where the canary is \
-             defined (in Git, if it comes from there), then try again"
-        ));
-    }
-    let status = read_status(canary, &mut Vec::new());
-    let phase = phase_word(status.phase);
-    let analysed = || match status.phase {
-        Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion => None,
-        Phase::Promoting | Phase::Finalising => {
-            Some(format!("too late to {}: {name} is {phase}, the primary is being updated", verb.as_str()))
-        }
-        Phase::New
-        | Phase::Initializing
-        | Phase::Initialized
-        | Phase::Succeeded
-        | Phase::Failed
-        | Phase::Terminating
-        | Phase::Terminated => {
-            Some(format!("nothing to {}: {name} is {phase}, no analysis is under way", verb.as_str()))
-        }
-    };
-    match verb {
-        Verb::Pause if status.paused => Some(format!("{name} is paused already; `serin resume {name}` lets it go on")),
-        Verb::Promote | Verb::PromoteFull | Verb::Abort | Verb::Pause => analysed(),
-        Verb::Resume => (!status.paused).then(|| format!("{name} is not paused; it is {phase}")),
-        Verb::Retry => (status.phase != Phase::Failed)
-            .then(|| format!("nothing to retry: {name} is {phase}; only what has failed can be retried")),
-    }
-}
-
-/// An id that no other command has, in the shape of a random UUID.
-fn random_id() -> String {
-    let mut bytes: [u8; 16] = rand::random();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn canary(phase: &str, paused: bool) -> Value {
-        json!({"metadata": {"name": "podinfo"}, "spec": {}, "status": {"phase": phase, "paused": paused}})
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_with_a_sentence() {
-        use Verb::{Abort, Pause, Promote, PromoteFull, Resume, Retry};
-        for (phase, paused, allowed) in [
-            ("", false, vec![]),
-            ("Initializing", false, vec![]),
-            ("Initialized", false, vec![]),
-            ("Waiting", false, vec![Promote, PromoteFull, Abort, Pause]),
-            ("Progressing", false, vec![Promote, PromoteFull, Abort, Pause]),
-            ("Progressing", true, vec![Promote, PromoteFull, Abort, Resume]),
-            ("WaitingPromotion", false, vec![Promote, PromoteFull, Abort, Pause]),
-            ("Promoting", false, vec![]),
-            ("Finalising", false, vec![]),
-            ("Succeeded", false, vec![]),
-            ("Failed", false, vec![Retry]),
-        ] {
-            for verb in [Promote, PromoteFull, Abort, Pause, Resume, Retry] {
-                let refused = refusal(&canary(phase, paused), verb);
-                assert_eq!(refused.is_none(), allowed.contains(&verb), "{phase} {verb:?}: {refused:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn suspended_and_dying_canaries_take_no_commands() {
-        let mut suspended = canary("Progressing", false);
-        suspended["spec"]["suspend"] = true.into();
-        assert!(refusal(&suspended, Verb::Promote).is_some_and(|why| why.contains("spec.suspend")));
-        let mut dying = canary("Progressing", false);
-        dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        assert!(refusal(&dying, Verb::Promote).is_some_and(|why| why.contains("being deleted")));
-    }
-
-    #[test]
-    fn ids_differ_and_look_like_uuids() {
-        let id = random_id();
-        assert_ne!(id, random_id());
-        assert_eq!(id.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
-        assert_eq!(id.as_bytes()[14], b'4');
     }
 }

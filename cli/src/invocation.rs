@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use controller::args::is_controller_invocation;
+use controller::go_style::is_controller_invocation;
 
 /// What the binary is asked to be.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,8 +11,9 @@ pub mod invocation;
 pub mod paint;
 pub mod probe;
 pub mod text;
-pub mod view;
 pub mod watch;
+
+pub use controller::rollout_view as view;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -21,8 +22,8 @@ use clap::Parser;
 
 use args::{Asked, Command, CommandLine, Place};
 use cluster::Cluster;
-use command::Verb;
 use complaint::Complaint;
+use controller::command::Verb;
 use invocation::Invocation;
 use watch::End;
 

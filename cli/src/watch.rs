@@ -13,11 +13,11 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Kind, about, as_value, common_selector, not_shown, workload_of};
+use crate::cluster::{Cluster, Kind, about, as_value, not_shown, workload_of};
 use crate::complaint::Complaint;
 use crate::paint::{Paint, write_out};
 use crate::text;
-use crate::view::{Detail, RolloutView, Snapshot, read_status};
+use crate::view::{Detail, RolloutView, Snapshot, common_selector, read_status};
 
 /// How a rollout ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

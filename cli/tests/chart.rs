@@ -107,6 +107,7 @@ fn rights_cover_what_the_controller_says_it_needs() {
         let given: Vec<String> = roles.iter().flat_map(|role| verbs(role, kind.group, kind.plural)).collect();
         let needed: &[&str] = match (kind.plural, written) {
             ("events", _) => &["create", "patch"],
+            ("replicasets" | "controllerrevisions", _) => &["list"],
             ("leases", _) => &["get", "create", "update"],
             ("canaries", _) => &["get", "list", "watch", "patch"],
             (_, true) => &["get", "list", "watch", "create", "patch"],
@@ -130,6 +131,49 @@ fn one_namespace_asks_nothing_of_the_cluster() {
     assert!(arguments(&objects).contains(&"-namespace=shop".to_owned()));
     let deployment = of_kind(&objects, "Deployment")[0];
     assert_eq!((&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]), (&json!(2), &Value::Null));
+}
+
+#[test]
+fn the_dashboard_brings_its_rights_and_nothing_more() {
+    let Some(helm) = helm() else { return };
+    let made = |access: &str, namespace: &str| {
+        let values = json!({"namespace": namespace, "dashboard": {"enabled": true, "access": access, "port": 9090}});
+        template(&helm, &values).expect("the chart renders")
+    };
+    let given = |objects: &[Value]| {
+        let roles = [of_kind(objects, "ClusterRole"), of_kind(objects, "Role")].concat();
+        ["pods", "tokenreviews", "subjectaccessreviews"].map(|resource| {
+            let group = match resource {
+                "tokenreviews" => "authentication.k8s.io",
+                "subjectaccessreviews" => "authorization.k8s.io",
+                _ => "",
+            };
+            roles.iter().flat_map(|role| verbs(role, group, resource)).collect::<Vec<_>>()
+        })
+    };
+    let needed = |by_token: bool| {
+        let needed = controller::dashboard::resources(by_token);
+        ["pods", "tokenreviews", "subjectaccessreviews"].map(|resource| {
+            let found = needed.iter().filter(|(kind, _)| kind.plural == resource);
+            found.flat_map(|(_, verbs)| verbs.iter().map(ToString::to_string)).collect::<Vec<_>>()
+        })
+    };
+    for namespace in ["", "shop"] {
+        let by_token = made("token", namespace);
+        assert_eq!(given(&by_token), needed(true), "{namespace}");
+        assert!(arguments(&by_token).contains(&"-dashboard-address=:9090".to_owned()));
+        let services = of_kind(&by_token, "Service");
+        assert_eq!(services[0]["spec"]["ports"][0]["targetPort"], "dashboard");
+        let container = &of_kind(&by_token, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["ports"][1], json!({"name": "dashboard", "containerPort": 9090}));
+        let on_loopback = made("loopback", namespace);
+        assert_eq!(given(&on_loopback), needed(false), "{namespace}");
+        assert!(arguments(&on_loopback).contains(&"-dashboard-address=127.0.0.1:9090".to_owned()));
+        assert!(of_kind(&on_loopback, "Service").is_empty());
+    }
+    let without = template(&helm, &json!({})).expect("the chart renders");
+    assert_eq!(given(&without), [const { Vec::<String>::new() }; 3]);
+    assert!(!arguments(&without).iter().any(|argument| argument.contains("dashboard")));
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
     }
     let kind = if warning { EventType::Warning } else { EventType::Normal };
     context.events.publish(canary, kind, message);
+    context.history.tell(canary, warning, message, context.now());
     let own: Vec<_> =
         spec.into_iter().flat_map(|spec| &spec.webhooks).filter(|hook| hook.kind == HookKind::Event).cloned().collect();
     let hooks = if own.is_empty() { context.event_hook().into_iter().collect() } else { own };

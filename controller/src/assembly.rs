@@ -63,6 +63,7 @@ impl Controller {
     /// Passes over every Canary that is due, until `stop` resolves.
     pub async fn work(&self, stop: impl Future<Output = ()>) {
         let shared = self.context.clone();
+        shared.history.lead();
         self.queue.run(stop, move |key| reconcile(shared.clone(), key)).await;
     }
 

@@ -13,7 +13,7 @@ use tower::{BoxError, ServiceBuilder};
 ///
 /// # Errors
 /// When the credentials or certificates of the configuration cannot be used.
-pub(crate) fn client(config: Config) -> anyhow::Result<Client> {
+pub fn client(config: Config) -> anyhow::Result<Client> {
     if config.proxy_url.is_some() {
         return Client::try_from(config).context("making a client for the Kubernetes API");
     }

@@ -13,6 +13,7 @@ use url::Url;
 use crate::cache::{Cache, CanaryKey};
 use crate::clock::Clock;
 use crate::configs::Configs;
+use crate::dashboard::History;
 use crate::events::Recorder;
 use crate::metrics::Metrics;
 use crate::notifiers::GlobalSettings;
@@ -77,6 +78,8 @@ pub struct Context {
     pub events: Recorder,
     /// For Prometheus.
     pub metrics: Metrics,
+    /// For the dashboard; keeps nothing without one.
+    pub history: History,
     clock: Clock,
     abilities: Vec<RouterAbility>,
     remembered: Mutex<HashMap<CanaryKey, Remembered>>,
@@ -91,6 +94,8 @@ pub struct Remembered {
     pub refused: Option<(String, String)>,
     /// The Canary as our last status write left it, with the version that it replaced: the cache lags behind.
     pub written: Option<(String, Arc<Value>)>,
+    /// Since when the status would be written in other words, though nothing else of it changed.
+    pub reworded_since: Option<Timestamp>,
     /// Target and primary, for taking the metrics away.
     pub names: Option<(String, String)>,
 }
@@ -129,6 +134,7 @@ impl Context {
             rest,
             events,
             metrics,
+            history: History::default(),
             outside,
             clock,
         }
@@ -137,6 +143,11 @@ impl Context {
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// What tells the time.
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// What a Canary is parsed with.

@@ -8,7 +8,7 @@ use rollout::desired::{Desired as Wanted, PrimaryAction, ScaleAction};
 use serde_json::Value;
 
 use crate::objects::{Desired, Kind, Lookup, kinds};
-use crate::observe::Scene;
+use crate::observe::{Scene, track};
 use crate::problem::ApiProblem;
 use crate::routers::RouteError;
 use crate::workloads::{self, AutoscalerMode, PrimaryMode, ScaleTo, WorkloadError};
@@ -77,6 +77,10 @@ async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> R
         // A primary that stands is left alone, and so are its configs.
         PrimaryAction::Create => primary.is_none().then_some(PrimaryMode::Create),
         PrimaryAction::Promote => Some(PrimaryMode::Promote),
+        PrimaryAction::Rebuild => {
+            objects.extend(former_primary(scene, revision.unwrap_or_default(), replicas).await?);
+            None
+        }
     };
     if let Some(mode) = mode {
         let current = plan.revision();
@@ -90,7 +94,7 @@ async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> R
     if wanted.services && (primary.is_some() || mode.is_some()) {
         let mode = match wanted.primary {
             PrimaryAction::Promote => AutoscalerMode::Update,
-            PrimaryAction::Keep | PrimaryAction::Create => AutoscalerMode::Create,
+            PrimaryAction::Keep | PrimaryAction::Create | PrimaryAction::Rebuild => AutoscalerMode::Create,
         };
         objects.extend(workloads::autoscaler(&plan, view, mode)?);
     }
@@ -113,11 +117,23 @@ async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> R
     Ok(objects)
 }
 
+/// The primary as it was before it was deleted; its configs still stand.
+async fn former_primary(scene: &Scene<'_>, revision: &str, replicas: i64) -> Result<Option<Desired>, ConvergeError> {
+    let Some(former) = scene.former_target(revision).await? else { return Ok(None) };
+    let tracked = track(scene.context, scene.view, &former).await??;
+    let plan = scene.plan(&former, &tracked)?;
+    Ok(Some(workloads::desired_primary(&plan, None, PrimaryMode::Create, revision, replicas)?))
+}
+
 /// The ConfigMaps and Secrets to be copied and the copies that stand, read now and dropped after the write.
 async fn config_sources(scene: &Scene<'_>, tracked: &workloads::Tracked) -> Result<Objects, ApiProblem> {
     let mut objects = Objects::new();
     for (kind, name) in tracked.names() {
         for name in [name.to_owned(), workloads::copy_name(name)] {
+            // What the watch does not show is not worth a request.
+            if scene.view.get(kind.object(), &name).is_none() {
+                continue;
+            }
             if let Some(object) = scene.context.configs.read(kind.object(), &scene.owner.namespace, &name).await? {
                 objects.insert((kind.object(), name), Arc::new(object));
             }

@@ -31,7 +31,11 @@ struct State {
     failure: Option<(u16, String)>,
     missing: Vec<String>,
     forbidden: Vec<String>,
+    reviews: BTreeMap<String, Reviewer>,
 }
+
+/// From a review to its status.
+type Reviewer = Arc<dyn Fn(&Value) -> Value + Send + Sync>;
 
 struct Watcher {
     collection: String,
@@ -85,6 +89,11 @@ impl Fake {
         self.lock().forbidden.push(collection(kind));
     }
 
+    /// Objects of the kind are answered with this status and not stored, as reviews of tokens and rights are.
+    pub(crate) fn review(&self, kind: Kind, reviewer: impl Fn(&Value) -> Value + Send + Sync + 'static) {
+        self.lock().reviews.insert(collection(kind), Arc::new(reviewer));
+    }
+
     /// Requests so far that were no lists and no watches, as `METHOD path?query body`.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.lock().requests.clone()
@@ -121,12 +130,17 @@ impl Fake {
                 if let Some((code, message)) = &state.failure {
                     return failure(*code, "InternalError", message);
                 }
+                if let Some(reviewer) = state.reviews.get(&collection) {
+                    let mut review = body.clone();
+                    review["status"] = reviewer(&body);
+                    return ok(&review);
+                }
                 return state.create(&collection, &namespace.unwrap_or_default(), body);
             }
             return if query.contains("watch=true") {
                 state.watch(&collection, metadata_only)
             } else {
-                state.list(&collection, metadata_only)
+                state.list(&collection, namespace.as_deref(), &query, metadata_only)
             };
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -187,11 +201,35 @@ impl State {
         });
     }
 
-    fn list(&self, collection: &str, metadata_only: bool) -> Response<Answer> {
+    fn list(
+        &mut self,
+        collection: &str,
+        namespace: Option<&str>,
+        query: &str,
+        metadata_only: bool,
+    ) -> Response<Answer> {
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        let selector: Option<String> =
+            pairs.into_iter().find(|(key, _)| key == "labelSelector").map(|(_, value)| value.into());
+        let selector = match selector.as_deref().map(label_selector) {
+            Some(None) => return failure(400, "BadRequest", "only `label in (values)` is understood"),
+            Some(Some(selector)) => {
+                self.requests.push(format!("GET {collection} {namespace:?} {selector:?}"));
+                Some(selector)
+            }
+            None => None,
+        };
         let items: Vec<Value> = self
             .objects
             .iter()
-            .filter(|((path, _, _), _)| path == collection)
+            .filter(|((path, own, _), _)| path == collection && namespace.is_none_or(|namespace| own == namespace))
+            .filter(|(_, object)| {
+                selector.as_ref().is_none_or(|(label, values)| {
+                    object["metadata"]["labels"][label]
+                        .as_str()
+                        .is_some_and(|value| values.iter().any(|one| one == value))
+                })
+            })
             .map(|(_, object)| seen_by(object, metadata_only))
             .collect();
         ok(&json!({
@@ -276,6 +314,12 @@ fn collection(kind: Kind) -> String {
     } else {
         format!("/apis/{}/{}/{}", kind.group, kind.version, kind.plural)
     }
+}
+
+/// Label and values of `label in (values)`.
+fn label_selector(text: &str) -> Option<(String, Vec<String>)> {
+    let (label, values) = text.split_once(" in (")?;
+    Some((label.to_owned(), values.strip_suffix(')')?.split(',').map(str::to_owned).collect()))
 }
 
 /// Collection without namespace, namespace, name, subresource.

@@ -5,30 +5,24 @@ use std::collections::BTreeMap;
 use crds::{MetricTemplate, Phase};
 use futures::future::join_all;
 use rollout::spec::{HookKind, Metric, MetricSource, Spec};
-use rollout::{Answers, Ask, HookAnswer, Reading, State};
+use rollout::{Answers, Ask, History, HookAnswer, Reading, State};
 use serde_json::Value;
 
 use crate::context::Context;
 use crate::objects::{Owner, kinds};
+use crate::observe::Scene;
 use crate::providers::{self, TemplateFound};
 use crate::view::View;
 use crate::webhooks::HookCall;
 
 /// Asks, and adds the answers.
-pub async fn gather(
-    context: &Context,
-    view: &View,
-    owner: &Owner,
-    spec: &Spec,
-    state: &State,
-    asks: &[Ask],
-    answers: &mut Answers,
-) {
+pub async fn gather(scene: &Scene<'_>, state: &State, asks: &[Ask], answers: &mut Answers) {
+    let Scene { context, view, owner, spec, .. } = *scene;
     let phase = state.stage.phase();
     let checksum = state.applied.as_ref().map_or("", |revision| revision.id.as_str());
     let hooks = asks.iter().filter_map(|ask| match ask {
         Ask::Hooks(kind) => Some(*kind),
-        Ask::Metrics => None,
+        Ask::Metrics | Ask::History => None,
     });
     let hooks = join_all(
         hooks.map(|kind| async move { (kind, call_hooks(context, owner, spec, phase, checksum, kind).await) }),
@@ -43,6 +37,13 @@ pub async fn gather(
     };
     let (hooks, metrics) = futures::join!(hooks, metrics);
     answers.hooks.extend(hooks);
+    if let (true, Some(promoted)) = (asks.contains(&Ask::History), &state.promoted) {
+        answers.history = Some(match scene.former_target(&promoted.id).await {
+            Ok(Some(_)) => History::Kept,
+            Ok(None) => History::Gone,
+            Err(problem) => History::Unreadable(problem.to_string()),
+        });
+    }
     if let Some(readings) = metrics {
         for (name, reading) in &readings {
             if let Reading::Value(value) = reading {

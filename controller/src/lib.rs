@@ -7,14 +7,17 @@ pub mod cache;
 #[cfg(test)]
 mod cache_tests;
 pub mod clock;
+pub mod command;
 pub mod configs;
-mod connect;
+pub mod connect;
 pub mod context;
 pub mod converge;
+pub mod dashboard;
 pub mod events;
 #[cfg(test)]
 mod fake;
 pub mod gather;
+pub mod go_style;
 pub mod http;
 pub mod leader;
 #[cfg(test)]
@@ -30,12 +33,17 @@ pub mod problem;
 pub mod providers;
 pub mod queue;
 pub mod reconcile;
+#[cfg(test)]
+mod reconcile_tests;
 pub mod rest;
+pub mod rollout_view;
 pub mod routers;
 mod run;
+mod schedule;
 pub mod server;
 #[cfg(test)]
 mod spec_fixture;
+mod store;
 pub mod telemetry;
 pub mod view;
 mod watch;

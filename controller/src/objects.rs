@@ -45,8 +45,15 @@ pub mod kinds {
     pub const DEPLOYMENT: Kind = Kind { group: "apps", version: "v1", kind: "Deployment", plural: "deployments" };
     /// `apps/v1` DaemonSet.
     pub const DAEMON_SET: Kind = Kind { group: "apps", version: "v1", kind: "DaemonSet", plural: "daemonsets" };
+    /// `apps/v1` ReplicaSet.
+    pub const REPLICA_SET: Kind = Kind { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets" };
+    /// `apps/v1` ControllerRevision.
+    pub const CONTROLLER_REVISION: Kind =
+        Kind { group: "apps", version: "v1", kind: "ControllerRevision", plural: "controllerrevisions" };
     /// Service.
     pub const SERVICE: Kind = Kind { group: "", version: "v1", kind: "Service", plural: "services" };
+    /// Pod.
+    pub const POD: Kind = Kind { group: "", version: "v1", kind: "Pod", plural: "pods" };
     /// ConfigMap.
     pub const CONFIG_MAP: Kind = Kind { group: "", version: "v1", kind: "ConfigMap", plural: "configmaps" };
     /// Secret.
@@ -59,6 +66,16 @@ pub mod kinds {
         version: "v2",
         kind: "HorizontalPodAutoscaler",
         plural: "horizontalpodautoscalers",
+    };
+    /// `authentication.k8s.io/v1` TokenReview.
+    pub const TOKEN_REVIEW: Kind =
+        Kind { group: "authentication.k8s.io", version: "v1", kind: "TokenReview", plural: "tokenreviews" };
+    /// `authorization.k8s.io/v1` SubjectAccessReview.
+    pub const SUBJECT_ACCESS_REVIEW: Kind = Kind {
+        group: "authorization.k8s.io",
+        version: "v1",
+        kind: "SubjectAccessReview",
+        plural: "subjectaccessreviews",
     };
 }
 

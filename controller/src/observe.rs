@@ -25,6 +25,9 @@ pub const COMMAND_ID: &str = "serin.dev/command-id";
 /// Who asks.
 pub const COMMAND_BY: &str = "serin.dev/command-by";
 
+/// Former templates read at most; Kubernetes keeps ten of a workload unless it is told otherwise.
+const HISTORY: usize = 200;
+
 /// The objects of one look, for rendering what should be.
 pub struct Scene<'a> {
     /// The controller.
@@ -82,6 +85,15 @@ impl<'a> Scene<'a> {
     /// The plan for this target.
     pub fn plan<'b>(&'b self, target: &'b Value, tracked: &Tracked) -> Result<Plan<'b>, WorkloadError> {
         Plan::new(self.owner, self.spec, &self.context.settings.workloads, target, tracked.clone())
+    }
+
+    /// The target as it was at this revision, out of its history; `None` when that is not kept. Costs a request.
+    pub async fn former_target(&self, revision: &str) -> Result<Option<Value>, ApiProblem> {
+        let Some((target, _)) = &self.target else { return Ok(None) };
+        let kind = self.spec.target.kind;
+        let (kept, labels) = (workloads::history_kind(kind), workloads::history_labels(target));
+        let history = self.context.rest.list(kept, &self.owner.namespace, &labels, HISTORY).await?;
+        Ok(workloads::former_target(kind, target, &history, revision))
     }
 
     /// What the router is told.
@@ -181,7 +193,11 @@ impl<'a> Scene<'a> {
 }
 
 /// Checksums of what the target uses; a request only for what changed.
-async fn track(context: &Context, view: &View, target: &Value) -> Result<Result<Tracked, WorkloadError>, ApiProblem> {
+pub(crate) async fn track(
+    context: &Context,
+    view: &View,
+    target: &Value,
+) -> Result<Result<Tracked, WorkloadError>, ApiProblem> {
     let settings = &context.settings.workloads;
     let mut found = Vec::new();
     for reference in workloads::tracked_refs(target, settings) {

@@ -1,7 +1,7 @@
-//! Which Canary is looked at when: each key once at a time, back-off on errors, and a bound on what runs at once.
+//! Looks at the keys that are due: a bound on what runs at once, and an error or a panic of one hurts that one alone.
 
 use std::any::Any;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::future::Future;
 use std::hash::Hash;
@@ -13,6 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::metrics::{Metrics, PassOutcome};
+use crate::schedule::Schedule;
 
 /// Due keys that are counted at any time; more are counted once a second.
 const FEW: usize = 64;
@@ -73,32 +74,15 @@ impl<K: Key> Clone for Queue<K> {
 struct Shared<K> {
     limits: Limits,
     metrics: Metrics,
-    state: Mutex<State<K>>,
+    schedule: Mutex<Schedule<K>>,
     changed: Notify,
-}
-
-struct State<K> {
-    slots: HashMap<K, Slot>,
-    due: BTreeSet<(Instant, K)>,
-}
-
-struct Slot {
-    due: Option<Instant>,
-    running: bool,
-    /// Asked for while running: the earliest time.
-    again: Option<Instant>,
-    failures: u32,
-    /// A change during back-off does not wake the key before this.
-    not_before: Option<Instant>,
-    tokens: f64,
-    refilled: Instant,
 }
 
 impl<K: Key> Queue<K> {
     /// An empty queue.
     pub fn new(limits: Limits, metrics: Metrics) -> Queue<K> {
-        let state = Mutex::new(State { slots: HashMap::new(), due: BTreeSet::new() });
-        Queue { shared: Arc::new(Shared { limits, metrics, state, changed: Notify::new() }) }
+        let schedule = Mutex::new(Schedule::new(limits));
+        Queue { shared: Arc::new(Shared { limits, metrics, schedule, changed: Notify::new() }) }
     }
 
     /// Looks at the key as soon as possible.
@@ -107,36 +91,17 @@ impl<K: Key> Queue<K> {
     }
 
     /// Looks at the key after `delay`, or earlier when it was due earlier.
+    #[expect(clippy::needless_pass_by_value, reason = "the queue keeps the key")]
     pub fn add_after(&self, key: K, delay: Duration) {
         let now = Instant::now();
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let slot = state.slots.entry(key.clone()).or_insert_with(|| Slot::new(now, self.shared.limits.burst));
-        let mut at = now + delay;
-        if let Some(not_before) = slot.not_before {
-            at = at.max(not_before);
-        }
-        if slot.running {
-            slot.again = Some(slot.again.map_or(at, |again| again.min(at)));
-        } else if slot.due.is_none_or(|due| at < due) {
-            state.schedule(&key, at);
-            drop(guard);
+        if self.schedule().add(&key, now + delay, now) {
             self.shared.changed.notify_one();
         }
     }
 
     /// Forgets the key, its back-off and its due time; a running pass ends as it will.
     pub fn forget(&self, key: &K) {
-        let mut state = self.lock();
-        if let Some(slot) = state.slots.get_mut(key) {
-            slot.again = None;
-            if !slot.running {
-                if let Some(due) = slot.due {
-                    state.due.remove(&(due, key.clone()));
-                }
-                state.slots.remove(key);
-            }
-        }
+        self.schedule().forget(key);
     }
 
     /// Keys that are due now and wait for a place.
@@ -158,7 +123,7 @@ impl<K: Key> Queue<K> {
         tokio::pin!(stop);
         loop {
             while passes.len() < self.shared.limits.passes
-                && let Some(key) = self.take()
+                && let Some(key) = self.next()
             {
                 let handle = passes.spawn(work(key.clone()));
                 keys.insert(handle.id(), key);
@@ -169,7 +134,7 @@ impl<K: Key> Queue<K> {
                 self.shared.metrics.queue(if few < FEW { few } else { self.depth() }, passes.len());
                 counted = Instant::now();
             }
-            let next = if passes.len() < self.shared.limits.passes { self.next_due() } else { None };
+            let next = if passes.len() < self.shared.limits.passes { self.schedule().next_due() } else { None };
             tokio::select! {
                 biased; // nothing here is left to chance, so that a simulation can be run again
                 () = &mut stop => break,
@@ -189,9 +154,12 @@ impl<K: Key> Queue<K> {
         }
     }
 
+    fn next(&self) -> Option<K> {
+        self.schedule().take(Instant::now())
+    }
+
     fn depth_up_to(&self, most: usize) -> usize {
-        let now = Instant::now();
-        self.lock().due.iter().take(most).take_while(|(due, _)| *due <= now).count()
+        self.schedule().depth(Instant::now(), most)
     }
 
     fn ended<E: Display>(&self, keys: &mut HashMap<Id, K>, ended: Result<(Id, Result<Outcome, E>), JoinError>) {
@@ -211,11 +179,11 @@ impl<K: Key> Queue<K> {
         match result {
             Ok(outcome) => {
                 self.shared.metrics.pass(PassOutcome::Ok);
-                self.succeeded(&key, outcome.requeue_after);
+                self.schedule().succeeded(&key, outcome.requeue_after, Instant::now());
             }
             Err((outcome, text)) => {
                 self.shared.metrics.pass(outcome);
-                let delay = self.failed(&key);
+                let delay = self.schedule().failed(&key, Instant::now());
                 match outcome {
                     PassOutcome::Panic => tracing::error!(canary = %key, retry_in = ?delay, "{text}"),
                     PassOutcome::Ok | PassOutcome::Error => {
@@ -226,94 +194,8 @@ impl<K: Key> Queue<K> {
         }
     }
 
-    /// The next key whose time has come and that may run, marked as running.
-    fn take(&self) -> Option<K> {
-        let now = Instant::now();
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        loop {
-            let (due, key) = state.due.first()?.clone();
-            if due > now {
-                return None;
-            }
-            state.due.pop_first();
-            let slot = state.slots.get_mut(&key)?;
-            slot.due = None;
-            if let Err(wait) = slot.spend(now, &self.shared.limits) {
-                state.schedule(&key, now + wait);
-                continue;
-            }
-            slot.running = true;
-            slot.not_before = None;
-            return Some(key);
-        }
-    }
-
-    fn next_due(&self) -> Option<Instant> {
-        self.lock().due.first().map(|(due, _)| *due)
-    }
-
-    fn succeeded(&self, key: &K, requeue_after: Option<Duration>) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let Some(slot) = state.slots.get_mut(key) else { return };
-        slot.running = false;
-        slot.failures = 0;
-        let requeue = requeue_after.map(|after| Instant::now() + after);
-        if let Some(at) = [slot.again.take(), requeue].into_iter().flatten().min() {
-            state.schedule(key, at);
-        }
-    }
-
-    fn failed(&self, key: &K) -> Duration {
-        let limits = &self.shared.limits;
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let Some(slot) = state.slots.get_mut(key) else { return Duration::ZERO };
-        slot.running = false;
-        slot.again = None;
-        let exponential = limits.first_backoff.saturating_mul(1 << slot.failures.min(16)).min(limits.longest_backoff);
-        slot.failures = slot.failures.saturating_add(1);
-        let delay = exponential.mul_f64(0.75 + fastrand::f64() * 0.5).min(limits.longest_backoff);
-        let now = Instant::now();
-        // A change may mend the cause, so it shortens the wait, but the echo of the failed pass's own writes is a
-        // change too.
-        slot.not_before = Some(now + delay.min(Duration::from_secs(1)));
-        state.schedule(key, now + delay);
-        delay
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<K>> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<K: Key> State<K> {
-    fn schedule(&mut self, key: &K, at: Instant) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
-        if let Some(due) = slot.due.replace(at) {
-            self.due.remove(&(due, key.clone()));
-        }
-        self.due.insert((at, key.clone()));
-    }
-}
-
-impl Slot {
-    fn new(now: Instant, tokens: f64) -> Slot {
-        Slot { due: None, running: false, again: None, failures: 0, not_before: None, tokens, refilled: now }
-    }
-
-    /// Takes a token, or says how long until there is one.
-    fn spend(&mut self, now: Instant, limits: &Limits) -> Result<(), Duration> {
-        let earned = now.duration_since(self.refilled).as_secs_f64() * limits.sustained;
-        self.tokens = (self.tokens + earned).min(limits.burst);
-        self.refilled = now;
-        // A hair less than one, so that a wait computed in floating point is never a hair too short.
-        if self.tokens >= 0.999 {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        Err(Duration::from_secs_f64(((1.0 - self.tokens) / limits.sustained).max(0.001)))
+    fn schedule(&self) -> MutexGuard<'_, Schedule<K>> {
+        self.shared.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -334,6 +216,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::{mpsc, oneshot};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::CanaryStatus;
-use jiff::Timestamp;
-use rollout::desired::FinalizerAction;
+use jiff::{SignedDuration, Timestamp};
+use rollout::desired::{FinalizerAction, PrimaryAction};
 use rollout::{Answers, Input, Outcome, Spec, State, Step};
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
@@ -23,6 +23,9 @@ use crate::queue;
 
 /// Questions asked in one pass at most; the core asks at most four times in a row.
 const ROUNDS: usize = 8;
+
+/// How long a change of the status's words alone waits for another reason to write it.
+const WORDS_WAIT: SignedDuration = SignedDuration::from_secs(2);
 
 /// Why a pass did not end well. It is tried again with back-off.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +106,7 @@ async fn pass(
                     announce::event(context, canary, None, true, problem);
                 }
             }
+            context.history.record(canary, &status, now);
             return Ok(queue::Outcome::default());
         }
     };
@@ -140,7 +144,7 @@ async fn pass(
             Outcome::Ask(asks) => {
                 let started = std::time::Instant::now();
                 drop(working.take());
-                gather(context, &view, &owner, &spec, &state, &asks, &mut answers).await;
+                gather(&scene, &state, &asks, &mut answers).await;
                 working = context.working.acquire().await.ok();
                 context.metrics.duration(&owner.namespace, &spec.target.name, started.elapsed().as_secs_f64());
             }
@@ -175,13 +179,20 @@ async fn carry_out(
         step.waiting.insert(0, crds::WaitingFor { reason, message });
     }
     let status = rollout::report::status(&step, before, scene.spec.target.kind, generation, now);
-    persist(context, canary, before, &status, remembered).await?;
+    let words_due = words_due(before, &status, remembered, now);
+    if words_due.is_none() {
+        persist(context, canary, before, &status, remembered).await?;
+    }
     remembered.memory = step.memory.clone();
-    let revision = step.state.applied.as_ref().map(|revision| revision.id.clone());
     // The primary is first made from what stands there; later only from what was analysed.
-    let revision = revision.filter(|_| step.desired.primary == rollout::desired::PrimaryAction::Promote);
+    let revision = match step.desired.primary {
+        PrimaryAction::Keep | PrimaryAction::Create => None,
+        PrimaryAction::Promote => step.state.applied.as_ref().map(|applied| applied.id.clone()),
+        PrimaryAction::Rebuild => step.state.promoted.as_ref().map(|promoted| promoted.id.clone()),
+    };
     let converged = converge(scene, &step.desired, revision.as_deref()).await;
     announce::announce(scene, canary, &step, remembered).await;
+    context.history.record(canary, &status, now);
     let finalizer = match step.desired.finalizer {
         FinalizerAction::Keep => None,
         FinalizerAction::Add => Some(true),
@@ -205,11 +216,32 @@ async fn carry_out(
     if mended || !remembered.memory.delivered.is_empty() {
         return Ok(queue::Outcome { requeue_after: Some(Duration::ZERO) });
     }
-    let requeue_after = step.wake.map(|wake| {
+    let requeue_after = [step.wake, words_due].into_iter().flatten().min().map(|wake| {
         // A hair later, so that the time has come when we look.
         Duration::try_from(wake.duration_since(context.now())).unwrap_or_default() + Duration::from_millis(1)
     });
     Ok(queue::Outcome { requeue_after })
+}
+
+/// Until when a status that differs in its words alone may wait for a write that is needed anyway; `None` when it is to be
+/// written now. Most waits are over before, and then there was nothing to tell.
+fn words_due(
+    before: &CanaryStatus,
+    status: &CanaryStatus,
+    remembered: &mut Remembered,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    // After a refusal the next look may be minutes away, and people are waiting for the reason.
+    if remembered.refused.is_some() || !rollout::report::differ_in_words_only(before, status) {
+        remembered.reworded_since = None;
+        return None;
+    }
+    let due = *remembered.reworded_since.get_or_insert(now) + WORDS_WAIT;
+    if due > now {
+        return Some(due);
+    }
+    remembered.reworded_since = None;
+    None
 }
 
 /// Writes the status when it differs; true when it did.
@@ -301,6 +333,7 @@ fn forget(context: &Context, key: &CanaryKey) {
     context.cache.view(key.clone()).finish();
     context.writer.tidy();
     context.configs.tidy();
+    context.history.forget(key);
     count(context, key);
     if let Some(Remembered { names: Some((target, primary)), .. }) = context.forget(key) {
         context.metrics.forget(&key.namespace, &target, &primary);

@@ -55,6 +55,26 @@ impl Rest {
         }
     }
 
+    /// At most `limit` objects of the namespace with these labels.
+    pub async fn list(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        selector: &str,
+        limit: usize,
+    ) -> Result<Vec<Value>, ApiProblem> {
+        let path = path(kind, namespace, None, None).map_err(|message| invalid("list", kind, namespace, message))?;
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("labelSelector", selector)
+            .append_pair("limit", &limit.to_string())
+            .finish();
+        let mut list = self.send("list", kind, namespace, Method::GET, format!("{path}?{query}"), None).await?;
+        Ok(match list["items"].take() {
+            Value::Array(items) => items,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Vec::new(),
+        })
+    }
+
     /// Creates the object; one that exists already is a [`Class::Conflict`].
     pub async fn create(&self, kind: Kind, namespace: &str, body: &Value) -> Result<Value, ApiProblem> {
         let name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();

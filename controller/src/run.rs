@@ -11,10 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use url::Url;
 
-use crate::args::{ControllerArgs, from_go_style};
+use crate::args::ControllerArgs;
 use crate::assembly::{Controller, Surroundings};
 use crate::clock::Clock;
-use crate::context::Settings;
+use crate::context::{Context, Settings};
+use crate::dashboard::access::Access;
+use crate::dashboard::{self, Dashboard};
+use crate::go_style::from_go_style;
 use crate::http::Clients;
 use crate::leader::{Election, Timing};
 use crate::metrics::Metrics;
@@ -96,6 +99,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let listener = bind(args.port).await.with_context(|| format!("listening on port {}", args.port))?;
     let server = tokio::spawn(serve(listener, health.clone(), until(stopped.clone())));
+    if !args.dashboard_address.is_empty() {
+        show(&args.dashboard_address, context, &health, stopped.clone()).await?;
+    }
     tokio::spawn(async move {
         if let Err(error) = interrupted().await {
             tracing::error!("cannot listen for signals: {error}");
@@ -116,6 +122,23 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Serves the dashboard in the background.
+async fn show(address: &str, context: &Context, health: &Health, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let (listener, on_loopback) =
+        dashboard::bind(address).await.with_context(|| format!("listening on --dashboard-address {address}"))?;
+    let access = if on_loopback { Access::Loopback } else { Access::by_token(context.rest.clone()) };
+    let dashboard = Dashboard::new(context, access);
+    tracing::info!(address = %listener.local_addr()?, by_token = !on_loopback, "the dashboard is served");
+    let guard = health.guard();
+    tokio::spawn(async move {
+        match dashboard.serve(listener, stopped).await {
+            Ok(()) => guard.done(),
+            Err(error) => tracing::error!("serving the dashboard: {error}"),
+        }
+    });
+    Ok(())
 }
 
 /// Waits for leadership where there is an election, and works until the end; returns why leadership was lost.
@@ -186,7 +209,7 @@ async fn client(args: &ControllerArgs) -> anyhow::Result<Client> {
     connect::client(config)
 }
 
-fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
+pub(crate) fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     if args.kubeconfig_service_mesh.is_some() {
         anyhow::bail!("--kubeconfig-service-mesh is not supported by this version; routes must be in the same cluster");
@@ -210,7 +233,7 @@ fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
             include_label_prefix: args.include_label_prefix.clone(),
             config_tracking: args.enable_config_tracking,
         },
-        rollout: rollout::Settings { drain: args.drain, global_notifier: told },
+        rollout: rollout::Settings { drain: args.drain, settle: args.settle, global_notifier: told },
         provider: args.mesh_provider.clone(),
         metrics_server: args.metrics_server.clone(),
         min_interval: args.min_interval,
@@ -231,6 +254,8 @@ pub fn resources() -> Vec<(Kind, bool)> {
         (kinds::ALERT_PROVIDER, false),
         (kinds::DEPLOYMENT, true),
         (kinds::DAEMON_SET, true),
+        (kinds::REPLICA_SET, false),
+        (kinds::CONTROLLER_REVISION, false),
         (kinds::SERVICE, true),
         (kinds::CONFIG_MAP, true),
         (kinds::SECRET, true),

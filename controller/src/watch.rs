@@ -120,7 +120,7 @@ async fn follow<const METADATA_ONLY: bool>(cache: Cache, kind: Kind) {
                 let delay = delays.next().unwrap_or(Duration::from_secs(45));
                 tokio::time::sleep(delay.mul_f64(1.0 + fastrand::f64() / 3.0)).await;
                 // Resuming at an old version is of no use when the API comes back: list again.
-                if gone && cache.was_synced(kind) {
+                if gone && cache.is_synced(kind) {
                     cache.emptied(kind);
                     return;
                 }

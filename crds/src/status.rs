@@ -127,6 +127,14 @@ pub struct CanaryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub last_check_time: Option<Timestamp>,
+    /// Serin: until when the canary had traffic before the present analysis; no metric is judged on that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub former_traffic_time: Option<Timestamp>,
+    /// Serin: since when metrics cannot be read; the rollout is held no longer than its progress deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub unavailable_since: Option<Timestamp>,
     /// Serin: what is still to be done or told after the phase was written; empty when all is done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<String>,
@@ -176,7 +184,7 @@ pub struct WaitingFor {
 pub struct Check {
     /// Name of the metric or webhook.
     pub name: String,
-    /// `Passed`, `Failed`, `NoData` or `Unavailable`.
+    /// `Passed`, `Failed`, `NoData`, `Unavailable`, or `Held` while its window is not one of this step.
     pub result: String,
     /// The value in the metric's own unit, six digits at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]

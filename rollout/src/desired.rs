@@ -41,6 +41,8 @@ pub enum PrimaryAction {
     Create,
     /// Make it run the target's template.
     Promote,
+    /// Make it anew from the promoted revision, out of the target's history.
+    Rebuild,
 }
 
 /// What to do with the target's scale.

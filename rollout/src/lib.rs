@@ -51,7 +51,7 @@
 //!     seen: &seen,
 //!     memory: &Memory::default(),
 //!     answers: &Answers::default(),
-//!     settings: &Settings { drain: 5 * second, global_notifier: false },
+//!     settings: &Settings { drain: 5 * second, settle: 3 * second, global_notifier: false },
 //!     now: "2026-03-01T12:00:00Z".parse().unwrap(),
 //! });
 //! let Outcome::Step(step) = outcome else { panic!("nothing has to be asked yet") };
@@ -75,7 +75,9 @@ pub mod step;
 
 pub use desired::Desired;
 pub use effect::{Effect, Owed};
-pub use observation::{Answers, Ask, Command, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic};
+pub use observation::{
+    Answers, Ask, Command, History, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic,
+};
 pub use readiness::Readiness;
 pub use reading::{HookAnswer, Reading};
 pub use spec::Spec;

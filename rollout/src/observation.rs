@@ -99,10 +99,10 @@ pub struct Memory {
     pub looked: bool,
     /// Since when the routes express what the state wants.
     pub matched_since: Option<Timestamp>,
+    /// Since when the pods are ready that get their first users next.
+    pub ready_since: Option<Timestamp>,
     /// When a gate was last asked without the state moving.
     pub asked_at: Option<Timestamp>,
-    /// Since when the metrics cannot be read.
-    pub unavailable_since: Option<Timestamp>,
     /// When the target was last told to scale up.
     pub scaled_up_at: Option<Timestamp>,
     /// The sentences told last as events, so that a wait is told once.
@@ -120,6 +120,19 @@ pub enum Ask {
     Hooks(HookKind),
     /// All metrics.
     Metrics,
+    /// Is the template of the promoted revision still kept?
+    History,
+}
+
+/// Whether the target's history holds the template of the promoted revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum History {
+    /// It does.
+    Kept,
+    /// It does not.
+    Gone,
+    /// It could not be read; with the reason.
+    Unreadable(String),
 }
 
 /// What the world answered, within one pass.
@@ -129,6 +142,8 @@ pub struct Answers {
     pub hooks: BTreeMap<HookKind, Vec<(String, HookAnswer)>>,
     /// Name of the metric and its reading, in the order of the spec.
     pub metrics: Option<Vec<(String, Reading)>>,
+    /// What the target's history holds.
+    pub history: Option<History>,
 }
 
 /// The controller's own settings that decide something.
@@ -136,6 +151,8 @@ pub struct Answers {
 pub struct Settings {
     /// Time between traffic having left the canary and its scale-down.
     pub drain: Duration,
+    /// Time between pods being ready and their first users.
+    pub settle: Duration,
     /// Alerts go somewhere even when the Canary names nobody.
     pub global_notifier: bool,
 }

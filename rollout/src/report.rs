@@ -17,6 +17,21 @@ pub fn status(step: &Step, before: &CanaryStatus, kind: TargetKind, generation: 
     status
 }
 
+/// True when the two say the same of the rollout, each condition included, and differ only in the words for it: in
+/// `waitingFor` and the messages of the conditions.
+pub fn differ_in_words_only(before: &CanaryStatus, after: &CanaryStatus) -> bool {
+    before != after && without_words(before) == without_words(after)
+}
+
+fn without_words(status: &CanaryStatus) -> CanaryStatus {
+    let mut status = CanaryStatus { waiting_for: Vec::new(), ..status.clone() };
+    for condition in status.conditions.iter_mut().flatten() {
+        condition.message = None;
+        condition.last_update_time = None;
+    }
+    status
+}
+
 /// The status of a Canary that cannot be understood: as it was, but for the `Ready` condition.
 pub fn invalid(before: &CanaryStatus, problems: &[String], generation: i64, now: Timestamp) -> CanaryStatus {
     let mut status = before.clone();

@@ -120,6 +120,25 @@ impl Stage {
         }
     }
 
+    /// The analysis under way; at the gate before it, with what the canary has kept of its traffic.
+    pub const fn run(&self) -> Option<Run> {
+        match self {
+            Stage::Progressing(run) | Stage::WaitingPromotion(run) => Some(*run),
+            Stage::Waiting { weight } => {
+                Some(Run { weight: *weight, iterations: 0, failed_checks: 0, mirrored: false })
+            }
+            Stage::New
+            | Stage::Initializing
+            | Stage::Initialized
+            | Stage::Promoting { .. }
+            | Stage::Finalising { .. }
+            | Stage::Succeeded
+            | Stage::Failed { .. }
+            | Stage::Terminating
+            | Stage::Terminated => None,
+        }
+    }
+
     /// Percent of the traffic meant for the canary.
     pub const fn weight(&self) -> u8 {
         match self {
@@ -137,18 +156,9 @@ impl Stage {
 
     /// The canary gets a copy of the traffic.
     pub const fn mirrored(&self) -> bool {
-        match self {
-            Stage::Progressing(run) | Stage::WaitingPromotion(run) => run.mirrored,
-            Stage::New
-            | Stage::Initializing
-            | Stage::Initialized
-            | Stage::Waiting { .. }
-            | Stage::Promoting { .. }
-            | Stage::Finalising { .. }
-            | Stage::Succeeded
-            | Stage::Failed { .. }
-            | Stage::Terminating
-            | Stage::Terminated => false,
+        match self.run() {
+            Some(run) => run.mirrored,
+            None => false,
         }
     }
 }
@@ -172,6 +182,10 @@ pub struct State {
     pub since: Option<Timestamp>,
     /// When checks were last made in this run.
     pub checked_at: Option<Timestamp>,
+    /// Until when the canary had traffic before this analysis; `since` as long as it may still have some of that.
+    pub former_traffic: Option<Timestamp>,
+    /// Since when metrics of this run cannot be read.
+    pub unavailable_since: Option<Timestamp>,
     /// The checks of the last look.
     pub checks: Vec<Check>,
     /// The command taken last.
@@ -202,6 +216,8 @@ impl Default for State {
             owed: Vec::new(),
             since: None,
             checked_at: None,
+            former_traffic: None,
+            unavailable_since: None,
             checks: Vec::new(),
             last_command: None,
             foreign: None,
@@ -262,6 +278,8 @@ impl State {
             owed: status.owed.iter().filter_map(|owed| Owed::parse(owed)).collect(),
             since: status.last_transition_time,
             checked_at: status.last_check_time,
+            former_traffic: status.former_traffic_time,
+            unavailable_since: status.unavailable_since,
             checks: status.checks.clone(),
             last_command: status.last_command.clone(),
             foreign,
@@ -271,19 +289,10 @@ impl State {
     /// Writes the flat status. Conditions, `observedGeneration` and `waitingFor` are the report's: see
     /// [`crate::report`].
     pub fn to_status(&self) -> CanaryStatus {
-        let run = match &self.stage {
-            Stage::Progressing(run) | Stage::WaitingPromotion(run) => *run,
-            Stage::Failed { failed_checks, .. } => Run { failed_checks: *failed_checks, ..Run::default() },
-            Stage::New
-            | Stage::Initializing
-            | Stage::Initialized
-            | Stage::Waiting { .. }
-            | Stage::Promoting { .. }
-            | Stage::Finalising { .. }
-            | Stage::Succeeded
-            | Stage::Terminating
-            | Stage::Terminated => Run::default(),
-        };
+        let mut run = self.stage.run().unwrap_or_default();
+        if let Stage::Failed { failed_checks, .. } = self.stage {
+            run.failed_checks = failed_checks;
+        }
         CanaryStatus {
             phase: self.stage.phase(),
             failed_checks: i32::try_from(run.failed_checks).unwrap_or(i32::MAX),
@@ -315,6 +324,8 @@ impl State {
             paused: self.paused,
             checks: self.checks.clone(),
             last_check_time: self.checked_at,
+            former_traffic_time: self.former_traffic,
+            unavailable_since: self.unavailable_since,
             owed: self.owed.iter().map(ToString::to_string).collect(),
             last_command: self.last_command.clone(),
             conditions: None,

@@ -10,6 +10,7 @@ mod admission;
 mod apply;
 mod clock;
 mod cluster;
+pub mod controllers;
 mod definitions;
 mod documents;
 mod faults;
@@ -34,6 +35,7 @@ mod table;
 mod verbs;
 mod views;
 mod watching;
+pub mod world;
 
 pub use access::Attempt;
 pub use admission::selector_matches;

@@ -33,3 +33,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "serin.leaseNamespace" -}}
 {{- default .Release.Namespace .Values.namespace -}}
 {{- end -}}
+
+{{/* True when the dashboard is reached from outside of the pod. */}}
+{{- define "serin.dashboardService" -}}
+{{- if and .Values.dashboard.enabled (eq .Values.dashboard.access "token") }}true{{ end -}}
+{{- end -}}

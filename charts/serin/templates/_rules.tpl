@@ -19,6 +19,10 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
 - apiGroups: [apps]
   resources: [deployments, daemonsets]
   verbs: [get, list, watch, create, patch]
+# Former templates, read when a primary was deleted that has to be made anew from one.
+- apiGroups: [apps]
+  resources: [replicasets, controllerrevisions]
+  verbs: [list]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
@@ -39,6 +43,12 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.dashboard.enabled }}
+# Of the rollout that somebody looks at.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
 {{- range .Values.routers }}
 {{- if eq . "gatewayapi" }}
 - apiGroups: [gateway.networking.k8s.io]

@@ -6,6 +6,7 @@
 mod autoscaler;
 mod config_copies;
 mod config_refs;
+mod history;
 mod metadata;
 mod primary;
 mod readiness;
@@ -21,6 +22,7 @@ mod fixtures;
 pub use autoscaler::{AutoscalerMode, autoscaler};
 pub use config_copies::{config_copies, copy_name};
 pub use config_refs::{ConfigKind, ConfigRef, Found, Tracked, checksum, config_refs, track, tracked_refs};
+pub use history::{former_target, history_kind, history_labels};
 pub use primary::{
     PrimaryMode, REVISION_ANNOTATION, desired_primary, primary_matches, primary_template, written_revision,
 };

@@ -17,7 +17,7 @@ pub(crate) async fn hundred_canaries_cost_next_to_nothing(scene: Arc<Scene>) -> 
     fleet::initialized(&scene, CANARIES, Duration::from_secs(120)).await?;
     scene.report(&format!("{CANARIES} Canaries were initialized after {:.1} s", began.elapsed().as_secs_f64()));
 
-    quiet(&scene).await?;
+    fleet::quiet(&scene).await?;
     let Some(audit) = Audit::from_now(&scene.cluster, &scene.controller_user())? else {
         scene.report("requests are not counted: this API server's audit log cannot be read");
         return Ok(());
@@ -35,16 +35,4 @@ pub(crate) async fn hundred_canaries_cost_next_to_nothing(scene: Arc<Scene>) -> 
     ensure!(total < 60, "an idle controller made {total} requests in a minute: {requests:?}");
     ensure!(resident <= MOST_RESIDENT_KIB, "{resident} KiB are resident, at most {MOST_RESIDENT_KIB} should be");
     serin.alive()
-}
-
-/// Waits until the controller has gone five seconds with less than one request a second: until it is done initializing.
-async fn quiet(scene: &Scene) -> Result<()> {
-    e2e::wait_for("the controller to be quiet", Duration::from_secs(60), || async {
-        let Some(audit) = Audit::from_now(&scene.cluster, &scene.controller_user())? else { return Ok(()) };
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let requests: usize = audit.requests()?.values().sum();
-        ensure!(requests < 5, "it made {requests} requests in five seconds");
-        Ok(())
-    })
-    .await
 }

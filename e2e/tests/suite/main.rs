@@ -2,6 +2,7 @@
 
 mod adoption;
 mod crash;
+mod dashboard;
 mod deletion;
 mod harness;
 mod idle;
@@ -9,6 +10,7 @@ mod malformed;
 mod release;
 mod rollback;
 mod router;
+mod steps;
 mod strategy;
 mod target;
 
@@ -22,6 +24,7 @@ const TESTS: &[Test] = &[
     // The longest first, so that the last ones do not run alone.
     test!(release::ten_promotions_fail_no_request, 15),
     test!(release::commit_reaches_all_users_step_by_step),
+    test!(steps::each_costs_three_writes_and_no_read),
     test!(rollback::release_with_errors_is_taken_back),
     test!(rollback::slow_release_is_taken_back),
     test!(router::traefik_shares_and_counts),
@@ -29,6 +32,7 @@ const TESTS: &[Test] = &[
     test!(router::older_gateway_api_shares),
     test!(target::daemon_set_is_rolled_out),
     test!(crash::rollout_goes_on_where_it_was),
+    test!(dashboard::rights_of_the_cluster_decide),
     test!(strategy::blue_green_switches_users_at_once),
     test!(strategy::services_alone_switch_users_at_once),
     test!(strategy::header_chooses_the_version),

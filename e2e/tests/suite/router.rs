@@ -71,6 +71,7 @@ pub(crate) async fn shared_by_weight(
 
 /// After a good release was rolled out: what the metrics say of a bad one is about its own pods.
 pub(crate) async fn errors_are_taken_back(scene: &Scene, users: &Traffic, target: fn(&str) -> Value) -> Result<()> {
+    let mark = users.mark();
     scene.apply(&target(ERRORS)).await?;
     wait_for("the bad release to be noticed", intervals(2), || async {
         let seen = scene.canary().await?;
@@ -80,5 +81,8 @@ pub(crate) async fn errors_are_taken_back(scene: &Scene, users: &Traffic, target
     .await?;
     let seen = scene.phase("Failed", intervals(10)).await?;
     ensure!(seen.weight == 0, "the Canary is {seen:?}");
-    users.expect_share(V1, 100.0).await.map(drop)
+    users.expect_share(V1, 100.0).await?;
+    let answers = users.counts_since(mark).by_status;
+    ensure!(answers.keys().eq([&200, &500]), "users met {answers:?}");
+    Ok(())
 }

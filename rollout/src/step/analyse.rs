@@ -1,6 +1,6 @@
 //! The analysis: hold until the canary serves what is intended, look at each interval, and go on, hold or end.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::desired::{Desired, ScaleAction};
 use crate::observation::{Ask, TargetSeen, Traffic};
@@ -8,11 +8,14 @@ use crate::readiness::Readiness;
 use crate::spec::{HookKind, Severity, Strategy};
 use crate::state::{Run, Stage};
 
-use super::checks::Judgement;
+use super::checks::{FORMER_TRAFFIC, Judgement};
 use super::{Flow, Pass};
 
 /// The reason of a closed confirm-traffic-increase gate.
 const TRAFFIC_GATE: &str = "ConfirmTrafficIncrease";
+
+/// How far the time told for the next check may be from the true one.
+const A_MOMENT: SignedDuration = SignedDuration::from_secs(2);
 
 /// Where an analysis goes after its checks passed.
 enum Next {
@@ -36,6 +39,7 @@ impl Pass<'_> {
         match &target.readiness {
             Readiness::Ready => {}
             Readiness::NotYet(why) => {
+                self.memory.ready_since = None;
                 if self.state.checked_at.is_none() {
                     // The first look is at pods that served for a whole interval.
                     self.memory.matched_since = None;
@@ -72,6 +76,9 @@ impl Pass<'_> {
             self.wait("Paused", "paused by command; resume to go on".into());
             return Ok(Desired::steady(&self.state));
         }
+        if is_fresh(run) && self.state.checked_at.is_none() && self.settles(&self.spec.target.name) {
+            return Ok(Desired::steady(&self.state));
+        }
         self.look(run)
     }
 
@@ -91,24 +98,29 @@ impl Pass<'_> {
             self.wait_for_traffic(0);
             return Desired::steady(&self.state);
         }
-        self.restart(weight, target);
+        self.begin_run(weight, target);
         self.event(false, format!("New revision detected! Restarting analysis for {}", self.target_name()));
         self.wait("AnalysisRestarted", "a newer revision is being analysed from the start".into());
         Desired::steady(&self.state)
     }
 
-    fn restart(&mut self, weight: u8, target: &TargetSeen) {
+    /// Begins an analysis: what the canary was sent so far belongs to another.
+    pub(super) fn begin_run(&mut self, weight: u8, target: &TargetSeen) {
+        let sent = self.has_traffic() || self.loses_traffic();
         self.state.applied = Some(target.revision.clone());
         self.state.checked_at = None;
         self.state.checks.clear();
-        self.state.since = Some(self.now);
-        self.memory.unavailable_since = None;
+        self.state.unavailable_since = None;
         self.enter(Stage::Progressing(Run { weight, ..Run::default() }));
+        self.state.since = Some(self.now);
+        if sent {
+            self.state.former_traffic = self.state.since;
+        }
     }
 
     /// The weight of one strategy can mean all users in another.
     fn strategy_changed(&mut self, target: &TargetSeen) -> Desired {
-        self.restart(0, target);
+        self.begin_run(0, target);
         self.event(false, format!("Strategy changed! Restarting analysis for {}", self.target_name()));
         self.wait("AnalysisRestarted", "the strategy was changed, the analysis begins anew".into());
         Desired::steady(&self.state)
@@ -130,21 +142,26 @@ impl Pass<'_> {
 
     /// Looks when it is time, and acts on what it sees.
     fn look(&mut self, run: Run) -> Flow {
-        let fresh = run.weight == 0 && run.iterations == 0 && !run.mirrored;
+        let fresh = is_fresh(run);
         let matched = self.memory.matched_since.unwrap_or(self.now);
         let base = self.state.checked_at.map_or(matched, |checked| checked.max(matched));
-        let due =
-            if fresh && self.state.checked_at.is_none() { self.now } else { self.after(base, self.spec.interval) };
+        let first = fresh && self.state.checked_at.is_none();
+        let due = if first { self.traffic_from() } else { self.after(base, self.spec.interval) };
+        let due = match &self.memory.held {
+            Some(held) if held.reason == FORMER_TRAFFIC => due.min(self.windows_clear_at().unwrap_or(self.now)),
+            Some(_) | None => due,
+        };
         if due > self.now {
             match self.memory.held.clone() {
                 Some(held) => self.waiting.push(held),
+                None if first => self.hold_traffic(due),
                 None => self.soak(run, due),
             }
             self.wake_at(due);
             return Ok(Desired::steady(&self.state));
         }
         // A canary that only waits for its first traffic was checked already.
-        let checked = fresh && self.memory.held.take().is_some_and(|held| held.reason == TRAFFIC_GATE);
+        let checked = self.memory.held.take().is_some_and(|held| fresh && held.reason == TRAFFIC_GATE);
         if checked {
             self.need(&[Ask::Hooks(HookKind::Rollback)])?;
         } else if fresh {
@@ -166,10 +183,11 @@ impl Pass<'_> {
             self.judge()
         };
         match judged {
-            Judgement::Unavailable => {
+            Judgement::Undecided => {
                 self.state.checked_at = Some(self.now);
                 self.memory.held = self.waiting.last().cloned();
-                self.wake_at(self.after(self.now, self.spec.interval));
+                let again = self.after(self.now, self.spec.interval);
+                self.wake_at(self.windows_clear_at().map_or(again, |clear| again.min(clear)));
                 Ok(Desired::steady(&self.state))
             }
             Judgement::Failed => {
@@ -202,18 +220,8 @@ impl Pass<'_> {
 
     /// Changes the counters of the run without its stage.
     fn keep_run(&mut self, run: Run) {
-        match &mut self.state.stage {
-            Stage::Progressing(under_way) | Stage::WaitingPromotion(under_way) => *under_way = run,
-            Stage::New
-            | Stage::Initializing
-            | Stage::Initialized
-            | Stage::Waiting { .. }
-            | Stage::Promoting { .. }
-            | Stage::Finalising { .. }
-            | Stage::Succeeded
-            | Stage::Failed { .. }
-            | Stage::Terminating
-            | Stage::Terminated => {}
+        if let Stage::Progressing(under_way) | Stage::WaitingPromotion(under_way) = &mut self.state.stage {
+            *under_way = run;
         }
     }
 
@@ -235,13 +243,7 @@ impl Pass<'_> {
                 self.state.checked_at = Some(self.now);
                 self.enter(Stage::Progressing(next));
                 self.event(false, told);
-                let due = self.after(self.now, self.spec.interval);
-                if self.seen.traffic == (Traffic::Split { weight: next.weight, mirrored: next.mirrored }) {
-                    self.soak(next, due);
-                } else {
-                    self.wait_for_traffic(next.weight);
-                }
-                self.wake_at(due);
+                self.begin_soak(next);
                 Ok(Desired::steady(&self.state))
             }
             Next::Promote => {
@@ -317,8 +319,18 @@ impl Pass<'_> {
         self.wake_at(again);
     }
 
+    /// A step begins. The routes follow in this very pass, and what keeps them from it is told when it lasts.
+    fn begin_soak(&mut self, run: Run) {
+        let due = self.after(self.now, self.spec.interval);
+        self.soak(run, due);
+        self.wake_at(due);
+    }
+
     /// Says until when the present step lasts.
     fn soak(&mut self, run: Run, due: Timestamp) {
+        // The moment that the routes take to follow is not worth other words, which cost a write.
+        let planned = self.state.checked_at.map(|checked| self.after(checked, self.spec.interval));
+        let due = planned.filter(|planned| due.duration_since(*planned) < A_MOMENT).unwrap_or(due);
         let (until, threshold) = (due.strftime("%H:%M:%S"), self.spec.threshold);
         let failed = match run.failed_checks {
             0 => String::new(),
@@ -373,16 +385,21 @@ impl Pass<'_> {
             // The canary proves itself under all traffic for one interval before the primary is touched.
             let done = run.iterations + 1;
             self.state.checked_at = Some(self.now);
-            self.enter(Stage::Progressing(Run { weight: 100, iterations: done, mirrored: false, ..run }));
+            let proven = Run { weight: 100, iterations: done, mirrored: false, ..run };
+            self.enter(Stage::Progressing(proven));
             self.event(false, "Routing all traffic to canary".into());
-            self.wait_for_traffic(100);
-            self.wake_at(self.after(self.now, self.spec.interval));
+            self.begin_soak(proven);
             return Desired::steady(&self.state);
         }
         self.enter(Stage::Promoting { weight: run.weight });
         self.event(false, self.copying());
         self.promotion_writes()
     }
+}
+
+/// No user has met the canary yet.
+fn is_fresh(run: Run) -> bool {
+    run.weight == 0 && run.iterations == 0 && !run.mirrored
 }
 
 /// False when the run was begun under another strategy.

@@ -5,7 +5,7 @@ use crate::effect::Owed;
 use crate::observation::{Ask, TargetSeen};
 use crate::readiness::Readiness;
 use crate::spec::{HookKind, Severity};
-use crate::state::{Run, Stage};
+use crate::state::Stage;
 
 use super::{Flow, Pass};
 
@@ -59,15 +59,12 @@ impl Pass<'_> {
     pub(super) fn start(&mut self, target: &TargetSeen) -> Desired {
         let weight = self.kept_weight(self.state.stage.weight());
         self.state.owed.retain(|owed| *owed != Owed::ScaleDown);
-        self.state.applied = Some(target.revision.clone());
-        self.state.checked_at = None;
-        self.state.checks.clear();
         self.state.paused = false;
-        self.memory.unavailable_since = None;
-        self.enter(Stage::Progressing(Run { weight, ..Run::default() }));
+        self.begin_run(weight, target);
         self.event(false, format!("New revision detected! Scaling up {}", self.target_name()));
         self.alert(Severity::Info, true, "New revision detected, progressing canary analysis.".into());
         self.memory.scaled_up_at = Some(self.now);
+        self.memory.ready_since = None;
         self.wait("CanaryScalingUp", format!("{} is being scaled up", self.spec.target.name));
         Desired { target: ScaleAction::Up, ..Desired::steady(&self.state) }
     }

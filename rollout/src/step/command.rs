@@ -34,20 +34,7 @@ impl Pass<'_> {
 
     fn carry_out(&mut self, command: &Command) -> String {
         let phase = self.state.stage.phase().as_str();
-        let run = match self.state.stage.clone() {
-            Stage::Progressing(run) | Stage::WaitingPromotion(run) => Some(run),
-            Stage::Waiting { weight } => Some(Run { weight, ..Run::default() }),
-            Stage::New
-            | Stage::Initializing
-            | Stage::Initialized
-            | Stage::Promoting { .. }
-            | Stage::Finalising { .. }
-            | Stage::Succeeded
-            | Stage::Failed { .. }
-            | Stage::Terminating
-            | Stage::Terminated => None,
-        };
-        match (command.verb.as_str(), run) {
+        match (command.verb.as_str(), self.state.stage.run()) {
             ("pause", Some(_)) => {
                 self.state.paused = true;
                 "paused".into()

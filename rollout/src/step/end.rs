@@ -4,26 +4,14 @@ use crate::desired::{Desired, FinalizerAction, ScaleAction};
 use crate::effect::Owed;
 use crate::readiness::Readiness;
 use crate::spec::Severity;
-use crate::state::{Run, Stage};
+use crate::state::Stage;
 
 use super::{Flow, Pass};
 
 impl Pass<'_> {
     /// Takes the revision back: traffic first, then, when it has drained, the pods.
     pub(super) fn roll_back(&mut self, event: String, severity: Severity, alert: String) -> Desired {
-        let run = match &self.state.stage {
-            Stage::Progressing(run) | Stage::WaitingPromotion(run) => *run,
-            Stage::Waiting { weight } => Run { weight: *weight, ..Run::default() },
-            Stage::New
-            | Stage::Initializing
-            | Stage::Initialized
-            | Stage::Promoting { .. }
-            | Stage::Finalising { .. }
-            | Stage::Succeeded
-            | Stage::Failed { .. }
-            | Stage::Terminating
-            | Stage::Terminated => Run::default(),
-        };
+        let run = self.state.stage.run().unwrap_or_default();
         // After a failed promotion there is no working primary to go back to.
         let weight = if run.weight == 100 && self.primary_broken() { 100 } else { 0 };
         self.enter(Stage::Failed { weight, failed_checks: run.failed_checks });

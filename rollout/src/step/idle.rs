@@ -2,7 +2,7 @@
 
 use crate::desired::{Desired, PrimaryAction, ScaleAction};
 use crate::effect::Owed;
-use crate::observation::{Ask, TargetSeen};
+use crate::observation::{Ask, History, TargetSeen};
 use crate::readiness::Readiness;
 use crate::reading::HookAnswer;
 use crate::spec::HookKind;
@@ -102,18 +102,57 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// A primary that someone deleted is made anew only from a revision that was promoted.
+    /// A primary that someone deleted is made anew only from the revision that was promoted. When the target holds
+    /// another, its history may still hold that one.
+    pub(super) fn rebuilds_primary(&mut self, target: &TargetSeen) -> Result<bool, Vec<Ask>> {
+        let apt = match self.state.stage {
+            Stage::Initialized
+            | Stage::Succeeded
+            | Stage::Failed { .. }
+            | Stage::Waiting { .. }
+            | Stage::Progressing(_)
+            | Stage::WaitingPromotion(_) => true,
+            // Until the primary was updated, the promotion itself makes it anew.
+            Stage::Promoting { .. } => self.state.settled(),
+            Stage::New | Stage::Initializing | Stage::Finalising { .. } | Stage::Terminating | Stage::Terminated => {
+                false
+            }
+        };
+        let other = self.state.promoted.as_ref().is_some_and(|promoted| promoted.id != target.revision.id);
+        if !apt || !other || self.seen.primary.is_some() {
+            return Ok(false);
+        }
+        self.need(&[Ask::History])?;
+        let kept = self.answers.history == Some(History::Kept);
+        if kept {
+            let (primary, target) = (self.spec.primary_name(), &self.spec.target.name);
+            let why = format!("{primary} was deleted and is being created anew from the history of {target}");
+            self.wait("PrimaryCreating", why);
+        }
+        Ok(kept)
+    }
+
+    /// From the target itself, when it holds the promoted revision.
     fn restore_primary(&mut self, target: &TargetSeen) -> PrimaryAction {
         let name = self.spec.primary_name();
         if self.state.promoted.as_ref().is_some_and(|promoted| promoted.id == target.revision.id) {
             self.wait("PrimaryCreating", format!("{name} was deleted and is being created anew"));
             return PrimaryAction::Create;
         }
+        let unreadable = match &self.answers.history {
+            Some(History::Kept) => return PrimaryAction::Keep,
+            Some(History::Unreadable(why)) => {
+                let why = format!(", and its history cannot be read: {why}");
+                self.wake_at(self.after(self.now, self.spec.interval));
+                why
+            }
+            Some(History::Gone) | None => String::new(),
+        };
         self.wait_told(
             "PrimaryMissing",
             format!(
-                "{name} was deleted and {} holds a revision that was not promoted; put the promoted revision back, or \
-                 commit one that should be rolled out",
+                "{name} was deleted and {} holds a revision that was not promoted{unreadable}; put the promoted \
+                 revision back, or commit one that should be rolled out",
                 self.spec.target.name
             ),
         );

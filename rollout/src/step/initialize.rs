@@ -20,8 +20,11 @@ impl Pass<'_> {
             return Ok(desired);
         };
         match &primary.readiness {
-            Readiness::Ready => {}
+            Readiness::Ready => {
+                self.memory.ready_since.get_or_insert(self.now);
+            }
             Readiness::NotYet(why) | Readiness::Stuck(why) => {
+                self.memory.ready_since = None;
                 self.wait("PrimaryNotReady", format!("{primary_name} is not ready: {why}"));
                 return Ok(desired);
             }
@@ -30,8 +33,17 @@ impl Pass<'_> {
                 return Ok(desired);
             }
         }
+        let moved = self.seen.apex && self.seen.traffic == (Traffic::Split { weight: 0, mirrored: false });
+        // A route that is there may have users, whom nothing hurries to go elsewhere.
+        let redirected = match self.seen.traffic {
+            Traffic::Missing | Traffic::Split { weight: 0, .. } => false,
+            Traffic::Split { .. } | Traffic::Pending(_) | Traffic::Broken(_) => true,
+        };
+        if redirected && self.settles(&primary_name) {
+            return Ok(desired);
+        }
         let desired = Desired { routes: true, ..desired };
-        if !self.seen.apex || self.seen.traffic != (Traffic::Split { weight: 0, mirrored: false }) {
+        if !moved {
             self.memory.matched_since = None;
             self.wait_for_traffic(0);
             return Ok(desired);
@@ -64,6 +76,8 @@ impl Pass<'_> {
         }
         self.state.applied = Some(applied);
         self.state.promoted = Some(made_from);
+        // So far the target had all traffic.
+        self.state.former_traffic = self.memory.matched_since;
         self.enter(Stage::Initialized);
         self.event(false, format!("Initialization done! {}", self.canary()));
         let kind = self.spec.target.kind.as_str();

@@ -16,9 +16,10 @@ mod promote;
 use crds::WaitingFor;
 use jiff::Timestamp;
 
-use crate::desired::{Desired, FinalizerAction};
+use crate::desired::{Desired, FinalizerAction, PrimaryAction};
 use crate::effect::{Effect, Owed};
-use crate::observation::{Answers, Ask, Memory, Observation, Settings, Traffic};
+use crate::observation::{Answers, Ask, Memory, Observation, Settings, TargetSeen, Traffic};
+use crate::readiness::Readiness;
 use crate::reading::HookAnswer;
 use crate::spec::{HookKind, Severity, Spec};
 use crate::state::{Stage, State};
@@ -131,6 +132,7 @@ impl Pass<'_> {
         self.match_traffic();
         self.pay_hooks()?;
         self.take_command();
+        let rebuild = self.rebuilds_primary(target)?;
         let flow = match self.state.stage.clone() {
             Stage::New | Stage::Initializing => self.initialize(target),
             Stage::Initialized | Stage::Succeeded | Stage::Failed { .. } => self.idle(target),
@@ -144,7 +146,11 @@ impl Pass<'_> {
                 self.initialize(target)
             }
         };
-        flow.map(|desired| Desired { finalizer: self.finalizer(), ..desired })
+        let mut desired = Desired { finalizer: self.finalizer(), ..flow? };
+        if rebuild && desired.primary == PrimaryAction::Keep {
+            desired.primary = PrimaryAction::Rebuild;
+        }
+        Ok(desired)
     }
 
     fn finish(mut self, desired: Desired) -> Step {
@@ -185,6 +191,12 @@ impl Pass<'_> {
             let known = !self.memory.looked && !matches!(self.state.stage, Stage::New | Stage::Initializing);
             let since = if known { self.state.since.unwrap_or(self.now) } else { self.now };
             self.memory.matched_since.get_or_insert(since);
+            let ready = |target: &TargetSeen| target.readiness == Readiness::Ready;
+            // A canary that keeps its traffic is still in part the former one until all of its pods are new.
+            let gone = self.state.stage.weight() == 0 || self.seen.target.as_ref().is_some_and(ready);
+            if gone && self.loses_traffic() {
+                self.state.former_traffic = Some(self.now);
+            }
         } else {
             self.memory.matched_since = None;
         }
@@ -196,14 +208,46 @@ impl Pass<'_> {
         if moved {
             self.memory.matched_since = None;
         }
+        let had_traffic = self.has_traffic();
         if stage != self.state.stage {
+            let loses_traffic = self.loses_traffic();
             self.state.since = Some(self.now);
+            if loses_traffic {
+                self.state.former_traffic = self.state.since;
+            }
             self.memory.asked_at = None;
             self.memory.held = None;
             self.memory.told.clear();
         }
         self.state.stage = stage;
+        if had_traffic && !self.has_traffic() {
+            self.state.former_traffic = self.state.since;
+        }
         self.update_cookies();
+    }
+
+    /// The canary is sent requests, or its hooks may have sent some.
+    fn has_traffic(&self) -> bool {
+        let looked = match &self.state.stage {
+            Stage::Progressing(_) | Stage::WaitingPromotion(_) | Stage::Promoting { .. } => {
+                self.state.checked_at.is_some()
+            }
+            Stage::New
+            | Stage::Initializing
+            | Stage::Initialized
+            | Stage::Waiting { .. }
+            | Stage::Finalising { .. }
+            | Stage::Succeeded
+            | Stage::Failed { .. }
+            | Stage::Terminating
+            | Stage::Terminated => false,
+        };
+        looked || self.state.stage.weight() > 0
+    }
+
+    /// The canary had traffic before this analysis and was not yet seen without.
+    fn loses_traffic(&self) -> bool {
+        self.state.former_traffic.is_some() && self.state.former_traffic == self.state.since
     }
 
     /// Cookies live as long as the canary has traffic; then they are remembered once, to be expired.
@@ -271,7 +315,11 @@ impl Pass<'_> {
             .iter()
             .filter(|ask| match ask {
                 Ask::Hooks(kind) => self.has_hooks(*kind) && !self.answers.hooks.contains_key(kind),
-                Ask::Metrics => !self.spec.metrics.is_empty() && self.answers.metrics.is_none(),
+                Ask::History => self.answers.history.is_none(),
+                Ask::Metrics => {
+                    self.spec.metrics.iter().any(|metric| self.window_clear_at(metric).is_none())
+                        && self.answers.metrics.is_none()
+                }
             })
             .cloned()
             .collect();
@@ -323,6 +371,19 @@ impl Pass<'_> {
             .ok()
             .and_then(|wait| since.checked_add(wait).ok())
             .unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether gateways may not know yet of the pods that are ready. They hear of pods by another way than workloads do, and
+    /// some stop answering at all when a route leads to a Service that has none.
+    fn settles(&mut self, workload: &str) -> bool {
+        let since = *self.memory.ready_since.get_or_insert(self.now);
+        let settled = self.after(since, self.settings.settle);
+        if settled <= self.now {
+            return false;
+        }
+        self.wait("Settling", format!("gateways learn of the pods of {workload}, which are ready"));
+        self.wake_at(settled);
+        true
     }
 
     /// When the canary has been without traffic long enough to be scaled down; `None` while it has traffic.

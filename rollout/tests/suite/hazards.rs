@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 use rollout::desired::{PrimaryAction, ScaleAction};
 use rollout::spec::{HookKind, Strategy};
-use rollout::{Ask, HookAnswer, Memory, Owed, Readiness, Reading, Run, Stage, State, Traffic};
+use rollout::{Ask, History, HookAnswer, Memory, Owed, Readiness, Reading, Run, Stage, State, Traffic};
 
 use crate::support::build::{
     ab, affinity, at, blue_green, canary, gradual, hook, mirrored, revision, run, settled, spec, under_way, weights,
@@ -260,6 +260,21 @@ fn hazard_15_a_deleted_primary_is_not_made_from_what_was_never_promoted() {
         assert_eq!(gone(state.clone(), target).step.desired.primary, action, "{:?} with {target}", state.stage);
     }
     assert_eq!(gone(failed(0), "new").reasons(), ["PrimaryMissing"], "and it says what mends it");
+    // The history of the target is asked only when the target does not hold the promoted revision itself.
+    assert!(gone(failed(0), "old").asked.is_empty());
+    assert_eq!(gone(failed(0), "new").asked, [Ask::History]);
+    for state in [failed(0), settled(Stage::Succeeded), under_way(Stage::Progressing(run(20)))] {
+        let look = Look::new(spec(canary()), state).with(|look| look.seen.primary = None);
+        let step = look.clone().with(|look| look.history = History::Kept).go().step;
+        assert_eq!(step.desired.primary, PrimaryAction::Rebuild, "{:?}", look.state.stage);
+        assert_eq!(step.waiting[0].reason, "PrimaryCreating");
+    }
+    let away = Look::new(spec(canary()), failed(0)).with(|look| {
+        (look.seen.primary, look.history) = (None, History::Unreadable("the API is away".into()));
+    });
+    let away = away.go().step;
+    assert_eq!((away.desired.primary, away.wake), (PrimaryAction::Keep, Some(at(180))), "it is asked again");
+    assert!(away.waiting[0].message.contains("its history cannot be read: the API is away"));
     // A change that should be rolled out is analysed all the same, and becomes the primary at its end.
     let changed = gone(settled(Stage::Succeeded), "new").step;
     assert_eq!(

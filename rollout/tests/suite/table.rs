@@ -7,6 +7,7 @@ mod ends;
 mod gates;
 mod judging;
 mod steps;
+mod windows;
 
 use rollout::Stage;
 use rollout::desired::{Desired, FinalizerAction, PrimaryAction, ScaleAction};

@@ -138,6 +138,14 @@ fn crash_under_way() {
 }
 
 #[test]
+fn mended_at_once() {
+    let mut spec = spec(canary());
+    spec.metrics[0].interval = std::time::Duration::from_secs(300);
+    let scene = Scene::of(spec).is("r1", Quality::Bad).until(600).push("r1").until(880);
+    insta::assert_snapshot!(scene.push("r2").until(3600).text);
+}
+
+#[test]
 fn metrics_away() {
     let mut scene = Scene::new(canary());
     scene.world.away = Open { from: 150, until: 400 };

@@ -16,6 +16,7 @@ pub(super) enum Event {
     ScaleToZero,
     BreakPrimary,
     MendPrimary,
+    LosePrimary,
     Command(&'static str),
     Suspend(bool),
     LoseTarget,
@@ -29,6 +30,8 @@ pub(super) struct Scenario {
     pub(super) gates: Vec<(HookKind, Open)>,
     pub(super) away: Open,
     pub(super) delays: (i64, i64),
+    /// Of the metric, in seconds.
+    pub(super) window: u64,
     /// Seconds after noon, in order.
     pub(super) events: Vec<(i64, Event)>,
     /// Number of the pass, and of the write before which the process dies.
@@ -94,6 +97,7 @@ impl Event {
                     primary.broken = false;
                 }
             }
+            Event::LosePrimary => world.primary = None,
             Event::Command(verb) => {
                 let id = now.to_string();
                 world.command = Some(Command { id, verb: (*verb).into(), by: None });
@@ -114,6 +118,7 @@ impl Scenario {
         world.gates = self.gates.iter().map(|(kind, open)| (kind.as_str().to_owned(), *open)).collect();
         world.away = self.away;
         world.delays = self.delays;
+        world.spec.metrics[0].interval = std::time::Duration::from_secs(self.window);
         let quality = [Quality::Bad, Quality::Crashing, Quality::BreaksPrimary];
         world.quality = (1..).zip(quality).map(|(number, quality)| (format!("r{number}"), quality)).collect();
         world
@@ -158,13 +163,15 @@ fn base(
     gates: impl Strategy<Value = Vec<(HookKind, Open)>>,
     away: impl Strategy<Value = Open>,
 ) -> impl Strategy<Value = Scenario> {
-    let delays = (1..90_i64, 0..15_i64);
+    let delays = (1..90_i64, 0..15_i64, proptest::sample::select(vec![30, 60, 600]));
     let crashes = proptest::collection::vec((0..60_usize, 0..4_usize), 0..6);
     let switches = (proptest::bool::weighted(0.1), any::<bool>());
     (strategies(), switches, gates, away, delays, events, crashes).prop_map(
         |(strategy, (skip, affinity), gates, away, delays, mut events, crashes)| {
             events.sort_by_key(|(time, _)| *time);
-            Scenario { strategy, skip, affinity, gates, away, delays, events, crashes }
+            let (pods, route, window) = delays;
+            let delays = (pods, route);
+            Scenario { strategy, skip, affinity, gates, away, delays, window, events, crashes }
         },
     )
 }
@@ -178,6 +185,7 @@ pub(super) fn wild() -> impl Strategy<Value = Scenario> {
         1 => Just(Event::ScaleToZero),
         1 => Just(Event::BreakPrimary),
         1 => Just(Event::MendPrimary),
+        1 => Just(Event::LosePrimary),
         3 => proptest::sample::select(verbs.to_vec()).prop_map(Event::Command),
         1 => any::<bool>().prop_map(Event::Suspend),
         1 => Just(Event::LoseTarget),
@@ -275,10 +283,26 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
     let command = (word(), word(), cookie(), word(), time())
         .prop_map(|(id, command, by, outcome, time)| CommandTaken { id, command, by, outcome, time });
     let lists = (proptest::collection::vec(owed, 0..4), proptest::collection::vec(check, 0..3));
-    let times = (proptest::option::of(time()), proptest::option::of(time()));
+    let moment = || proptest::option::of(time());
+    let times = (moment(), moment(), moment(), moment());
     (stages(), known, cookies, any::<bool>(), lists, times, proptest::option::of(command)).prop_map(
-        |(stage, (applied, promoted, foreign), cookies, paused, (owed, checks), (since, checked_at), last_command)| {
-            State { stage, applied, promoted, cookies, paused, owed, since, checked_at, checks, last_command, foreign }
+        |(stage, (applied, promoted, foreign), cookies, paused, (owed, checks), times, last_command)| {
+            let (since, checked_at, former_traffic, unavailable_since) = times;
+            State {
+                stage,
+                applied,
+                promoted,
+                cookies,
+                paused,
+                owed,
+                since,
+                checked_at,
+                former_traffic,
+                unavailable_since,
+                checks,
+                last_command,
+                foreign,
+            }
         },
     )
 }

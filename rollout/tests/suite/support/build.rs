@@ -52,7 +52,7 @@ pub(crate) fn spec(strategy: Strategy) -> Spec {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings { drain: Duration::from_secs(30), global_notifier: false }
+    Settings { drain: Duration::from_secs(30), settle: Duration::ZERO, global_notifier: false }
 }
 
 pub(crate) fn success_rate() -> Metric {

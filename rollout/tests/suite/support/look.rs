@@ -4,8 +4,8 @@ use crds::WaitingFor;
 use jiff::Timestamp;
 use rollout::spec::HookKind;
 use rollout::{
-    Answers, Ask, Command, Effect, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen, Readiness, Reading,
-    Settings, Spec, State, Step, TargetSeen, Traffic, step,
+    Answers, Ask, Command, Effect, History, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen, Readiness,
+    Reading, Settings, Spec, State, Step, TargetSeen, Traffic, step,
 };
 
 use super::build::{at, revision, settings};
@@ -23,6 +23,8 @@ pub(crate) struct Look {
     pub(crate) hooks: Vec<(&'static str, HookAnswer)>,
     /// Readings in the order of the metrics; who is not named is 100.
     pub(crate) readings: Vec<Reading>,
+    /// What the target's history holds of the promoted revision.
+    pub(crate) history: History,
 }
 
 impl Look {
@@ -57,6 +59,7 @@ impl Look {
             now: at(120),
             hooks: Vec::new(),
             readings: Vec::new(),
+            history: History::Gone,
         }
     }
 
@@ -148,6 +151,7 @@ impl Look {
                 });
                 answers.hooks.insert(*kind, said.collect());
             }
+            Ask::History => answers.history = Some(self.history.clone()),
             Ask::Metrics => {
                 let reading = |index: usize| self.readings.get(index).cloned().unwrap_or(Reading::Value(100.0));
                 let metrics = self.spec.metrics.iter().enumerate();

@@ -2,14 +2,15 @@
 //! tell, remember. Only the status survives a crash, as text.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crds::CanaryStatus;
 use jiff::{SignedDuration, Timestamp};
 use rollout::desired::{FinalizerAction, PrimaryAction, ScaleAction};
 use rollout::spec::{HookKind, TargetKind};
 use rollout::{
-    Answers, Ask, Command, Desired, Effect, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen, Readiness,
-    Reading, Spec, State, Step, TargetSeen, Traffic, report, step,
+    Answers, Ask, Command, Desired, Effect, History, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen,
+    Readiness, Reading, Spec, State, Step, TargetSeen, Traffic, report, step,
 };
 
 use super::build::{at, revision, settings};
@@ -69,6 +70,8 @@ pub(crate) struct World {
     pub(crate) gates: BTreeMap<String, Open>,
     /// The metrics server is away.
     pub(crate) away: Open,
+    /// Until when a bad canary was sent requests.
+    pub(crate) bad_until: Option<Timestamp>,
     /// Seconds until pods are ready, and until a route is in force.
     pub(crate) delays: (i64, i64),
 }
@@ -103,6 +106,7 @@ impl World {
             quality: BTreeMap::new(),
             gates: BTreeMap::new(),
             away: Open { from: 0, until: 0 },
+            bad_until: None,
             delays: (10, 2),
         }
     }
@@ -110,6 +114,7 @@ impl World {
     /// Someone deploys a revision.
     pub(crate) fn push(&mut self, id: &str) {
         let since = self.now;
+        self.bad_canary_serves(since + secs(self.delays.0));
         if let Some(target) = &mut self.target
             && target.revision != id
         {
@@ -131,6 +136,14 @@ impl World {
         let ready = |pods: &Pods| [pods.since + secs(self.delays.0), pods.since + deadline(&self.spec)];
         let pods = self.target.iter().chain(&self.primary).flat_map(ready);
         pods.chain(self.route.iter().map(|route| route.accepted)).filter(|moment| *moment > self.now).min()
+    }
+
+    /// When the canary is bad, it goes on being sent what the route says until then.
+    fn bad_canary_serves(&mut self, until: Timestamp) {
+        let bad = self.target.as_ref().is_some_and(|pods| pods.up && self.quality(&pods.revision) == Quality::Bad);
+        if bad && self.route.as_ref().is_some_and(|route| route.weight > 0 || route.mirrored) {
+            self.bad_until = self.bad_until.max(Some(until));
+        }
     }
 
     fn quality(&self, id: &str) -> Quality {
@@ -200,17 +213,23 @@ impl World {
                     });
                     answers.hooks.insert(*kind, hooks.collect());
                 }
+                Ask::History => answers.history = Some(History::Kept),
                 Ask::Metrics => {
                     let quality = self.target.as_ref().map(|target| self.quality(&target.revision));
                     let away = at(self.away.from) <= self.now && self.now < at(self.away.until);
-                    let reading = match quality {
+                    let reading = |window: Duration| match quality {
                         Some(_) if away => Reading::Unavailable("connection refused".into()),
+                        // A query by name sees all pods that the canary had within its window.
+                        Some(_) if self.bad_until.is_some_and(|until| until + window > self.now) => {
+                            Reading::Value(50.0)
+                        }
                         Some(Quality::Bad) => Reading::Value(50.0),
                         Some(Quality::Good | Quality::Crashing | Quality::BreaksPrimary) => Reading::Value(100.0),
                         None => Reading::NoValue,
                     };
                     let metrics = self.spec.metrics.iter();
-                    answers.metrics = Some(metrics.map(|metric| (metric.name.clone(), reading.clone())).collect());
+                    let metrics = metrics.map(|metric| (metric.name.clone(), reading(metric.interval)));
+                    answers.metrics = Some(metrics.collect());
                 }
             }
         }
@@ -275,6 +294,10 @@ impl World {
                     let differs = !self.route.as_ref().is_some_and(same) || !self.apex;
                     if differs {
                         let accepted = self.now + secs(self.delays.1);
+                        next.bad_canary_serves(accepted);
+                        if intent.canary_weight == 0 {
+                            next.bad_until = next.bad_until.map(|until| until.min(accepted));
+                        }
                         next.route = Some(Route { weight: intent.canary_weight, mirrored: intent.mirrored, accepted });
                         next.apex = true;
                     }
@@ -302,15 +325,16 @@ impl World {
 
     fn write_primary(&mut self, action: PrimaryAction) -> bool {
         let Some(target) = &self.target else { return false };
-        let wanted = match (action, &self.primary) {
-            (PrimaryAction::Keep, _) | (PrimaryAction::Create, Some(_)) => false,
-            (PrimaryAction::Create, None) | (PrimaryAction::Promote, None) => true,
-            (PrimaryAction::Promote, Some(primary)) => primary.revision != target.revision,
+        let held = self.primary.as_ref().map(|primary| &primary.revision);
+        let revision = match action {
+            PrimaryAction::Keep => None,
+            PrimaryAction::Create => Some(&target.revision).filter(|_| held.is_none()),
+            PrimaryAction::Promote => Some(&target.revision).filter(|revision| held != Some(revision)),
+            PrimaryAction::Rebuild => self.status.promoted_revision.as_ref().filter(|_| held.is_none()),
         };
-        if wanted {
-            self.primary = Some(Pods { up: true, since: self.now, broken: false, revision: target.revision.clone() });
-        }
-        wanted
+        let Some(revision) = revision.cloned() else { return false };
+        self.primary = Some(Pods { up: true, since: self.now, broken: false, revision });
+        true
     }
 
     fn write_scale(&mut self, action: ScaleAction) -> bool {

@@ -112,7 +112,7 @@ fn pre_rollout() {
             stage: Stage::Progressing(run(20)),
             desired: "20",
             events: &["Pre-rollout check smoke passed", "Advance shop.eve canary weight 20"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
     ]);
     assert!(!fresh(HookAnswer::Yes).go().asked.contains(&Ask::Metrics), "there is no traffic to measure yet");
@@ -144,7 +144,7 @@ fn confirm_traffic_increase() {
             stage: Stage::Progressing(run(40)),
             desired: "40",
             events: &["Confirm-traffic-increase check gate passed", "Advance shop.eve canary weight 40"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "closed before promotion, which gives the revision all traffic",

@@ -139,14 +139,14 @@ fn what_cannot_be_read_holds_within_a_budget() {
 
     let away = |since, now| {
         look().reading(Reading::Unavailable("refused".into())).with(|look| {
-            look.memory.unavailable_since = Some(at(since));
+            look.state.unavailable_since = Some(at(since));
             look.now = at(now);
         })
     };
     assert_eq!(away(0, 599).go().step.state.stage, Stage::Progressing(run(20)));
     assert_eq!(away(0, 600).go().step.state.stage, failed(1), "the budget is the progress deadline");
     let back = away(0, 500).reading(Reading::Value(100.0)).go().step;
-    assert_eq!((back.state.stage, back.memory.unavailable_since), (Stage::Progressing(run(40)), None));
+    assert_eq!((back.state.stage, back.state.unavailable_since), (Stage::Progressing(run(40)), None));
 
     let told = away(120, 180).with(|look| look.memory = look.go().step.memory.clone()).go();
     assert_eq!((told.events(), told.reasons()), (Vec::new(), vec!["MetricsUnavailable"]), "told once, named always");

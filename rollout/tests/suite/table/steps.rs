@@ -1,5 +1,7 @@
 //! Initialization and the steps of each strategy.
 
+use std::time::Duration;
+
 use rollout::spec::{HookKind, Mirror, Strategy};
 use rollout::{HookAnswer, Readiness, Run, Stage, State, Traffic};
 
@@ -69,6 +71,71 @@ fn initialization() {
     assert_eq!(again.state.stage, Stage::Initializing, "a Canary made anew from a backup starts over");
 }
 
+/// A gateway that is sent to a Service before it knows its pods answers 503, or 404 to everybody.
+#[test]
+fn pods_are_known_to_gateways_before_their_first_users() {
+    let settles = |look: Look| look.with(|look| look.settings.settle = Duration::from_secs(3));
+    let first_step = || {
+        let look = Look::new(spec(canary()), under_way(progressing(run(0))));
+        settles(look.with(|look| look.state.checked_at = None))
+    };
+    let elsewhere = || Traffic::Pending("HTTPRoute shop sends nothing to shop-primary or shop-canary yet".into());
+    let primary = |since: Option<jiff::Timestamp>, traffic: Traffic| {
+        let state = State { stage: Stage::Initializing, since: Some(at(0)), ..State::default() };
+        settles(Look::new(spec(canary()), state)).target("old").with(|look| {
+            look.memory.ready_since = since;
+            look.seen.traffic = traffic;
+        })
+    };
+    let row = |name, look, stage, desired, waiting| Row { name, look, stage, desired, events: &[], waiting };
+    check(vec![
+        row("the canary is ready", first_step(), progressing(run(0)), "0", "Settling"),
+        Row {
+            name: "the gateways know it",
+            look: first_step().with(|look| look.memory.ready_since = Some(at(117))),
+            stage: progressing(run(20)),
+            desired: "20",
+            events: &["Starting canary analysis for shop.eve", "Advance shop.eve canary weight 20"],
+            waiting: "Soaking",
+        },
+        row("the primary is ready", primary(None, elsewhere()), Stage::Initializing, "0 services create", "Settling"),
+        row(
+            "the gateways know the primary",
+            primary(Some(at(117)), elsewhere()),
+            Stage::Initializing,
+            "0 create",
+            "RouteNotAccepted",
+        ),
+        row(
+            "a route that is not there has no users",
+            primary(None, Traffic::Missing),
+            Stage::Initializing,
+            "0 create",
+            "RouteCreating",
+        ),
+    ]);
+    let ready = first_step().go().step;
+    assert_eq!((ready.wake, ready.memory.ready_since), (Some(at(123)), Some(at(120))));
+    let unready = first_step().canary_is(not_ready()).with(|look| look.memory = ready.memory.clone()).go().step;
+    assert_eq!(unready.memory.ready_since, None, "pods that come anew settle anew");
+    let next = settles(Look::new(spec(canary()), settled(Stage::Succeeded))).with(|look| look.memory = ready.memory);
+    assert_eq!(next.go().step.memory.ready_since, None, "the pods of the next rollout settle anew");
+}
+
+#[test]
+fn routes_that_follow_in_a_moment_do_not_change_the_words() {
+    for (matched, told) in [(0, "12:01:00"), (1, "12:01:00"), (2, "12:01:02"), (30, "12:01:30")] {
+        let look = Look::new(spec(canary()), under_way(progressing(run(20)))).with(|look| {
+            look.memory.matched_since = Some(at(matched));
+            look.now = at(matched);
+        });
+        let step = look.go().step;
+        let message = &step.waiting[0].message;
+        assert!(message.contains(told), "{matched}: {message}");
+        assert_eq!(step.wake, Some(at(matched + 60)), "{matched}");
+    }
+}
+
 #[test]
 fn by_weight() {
     let at_weight = |weight| Look::new(spec(canary()), under_way(progressing(run(weight))));
@@ -95,7 +162,7 @@ fn by_weight() {
             stage: progressing(run(20)),
             desired: "20",
             events: &["Starting canary analysis for shop.eve", "Advance shop.eve canary weight 20"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "before the interval is over",
@@ -119,7 +186,7 @@ fn by_weight() {
             stage: progressing(run(40)),
             desired: "40",
             events: &["Advance shop.eve canary weight 40"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the last step",
@@ -174,7 +241,7 @@ fn mirroring_first() {
             stage: progressing(shadow),
             desired: "0 mirrored",
             events: &["Advance shop.eve canary mirrored traffic"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the mirror is not in force",
@@ -190,7 +257,7 @@ fn mirroring_first() {
             stage: progressing(run(20)),
             desired: "20",
             events: &["Advance shop.eve canary weight 20"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
     ]);
 }
@@ -223,7 +290,7 @@ fn blue_green_iterations() {
             stage: progressing(iteration(100, 3)),
             desired: "100",
             events: &["Routing all traffic to canary"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "then the promotion",
@@ -239,7 +306,7 @@ fn blue_green_iterations() {
             stage: progressing(Run { mirrored: true, ..iteration(0, 1) }),
             desired: "0 mirrored",
             events: &["Advance shop.eve canary iteration 1/2"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the mirror ends with the iterations",
@@ -247,7 +314,7 @@ fn blue_green_iterations() {
             stage: progressing(iteration(100, 3)),
             desired: "100",
             events: &["Routing all traffic to canary"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
     ]);
 }
@@ -262,7 +329,7 @@ fn ab_iterations() {
             stage: progressing(iteration(100, 1)),
             desired: "100",
             events: &["Advance shop.eve canary iteration 1/2"],
-            waiting: "TrafficShifting",
+            waiting: "Soaking",
         },
         Row {
             name: "the second iteration",

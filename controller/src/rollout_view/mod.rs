@@ -1,6 +1,7 @@
 //! What is to be seen of a rollout: facts drawn from objects, without a client, a clock or a colour.
 
 mod health;
+mod pod;
 mod row;
 mod strategy;
 mod tree;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use health::Look;
+pub use pod::PodView;
 pub use row::Row;
 pub use strategy::StrategyView;
 pub use tree::{Node, Tag};
@@ -213,6 +215,22 @@ pub fn phase_word(phase: Phase) -> String {
     if phase == Phase::New { "New".to_owned() } else { phase.as_str().to_owned() }
 }
 
+/// A label selector that holds the pods of the target and of its primary, also of one that is still to come.
+pub fn common_selector(target: Option<&Value>, primary: Option<&Value>) -> Option<String> {
+    let labels = |workload: &Value| workload.pointer("/spec/selector/matchLabels").and_then(Value::as_object).cloned();
+    let primary_labels = primary.and_then(labels).unwrap_or_default();
+    let target_labels = target.and_then(labels)?;
+    let key = primary_labels
+        .keys()
+        .map(String::as_str)
+        .chain(["app", "name", "app.kubernetes.io/name"])
+        .find(|key| target_labels.contains_key(*key))?;
+    let value = target_labels[key].as_str()?;
+    let of_primary =
+        primary_labels.get(key).and_then(Value::as_str).map_or_else(|| format!("{value}-primary"), str::to_owned);
+    Some(format!("{key} in ({value},{of_primary})"))
+}
+
 fn target_name(canary: &Value) -> String {
     format!("{}/{}", text(canary, "/spec/targetRef/kind"), text(canary, "/spec/targetRef/name"))
 }
@@ -299,4 +317,23 @@ fn owners(object: &Value) -> BTreeSet<&str> {
         .and_then(Value::as_array)
         .map(|owners| owners.iter().filter_map(|owner| owner["uid"].as_str()).collect())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_selector_holds_both_workloads() {
+        let of = |labels: Value| json!({"spec": {"selector": {"matchLabels": labels}}});
+        let target = of(json!({"tier": "web", "app": "podinfo"}));
+        let primary = of(json!({"app": "podinfo-primary"}));
+        let expected = Some("app in (podinfo,podinfo-primary)".to_owned());
+        assert_eq!(common_selector(Some(&target), Some(&primary)), expected);
+        assert_eq!(common_selector(Some(&target), None), expected);
+        assert_eq!(common_selector(Some(&of(json!({"tier": "web"}))), None), None);
+        assert_eq!(common_selector(None, Some(&primary)), None);
+    }
 }

@@ -9,7 +9,7 @@ use super::health::{self, Health};
 use super::{Detail, Look, Snapshot, number, owners, phase_word, seconds_between, text, time};
 
 /// Whose a revision is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tag {
     /// The revision that was promoted last.

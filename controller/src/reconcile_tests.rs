@@ -1,0 +1,230 @@
+//! Whole passes against an API in memory: what they write, when, and who is woken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::assembly::{Controller, Surroundings};
+use crate::clock::Clock;
+use crate::context::Settings;
+use crate::fake::Fake;
+use crate::http::Clients;
+use crate::metrics::Metrics;
+use crate::objects::Kind;
+use crate::objects::kinds::{CANARY, DEPLOYMENT};
+use crate::{notifiers, workloads};
+
+const DEADLINE: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_secs(10);
+
+fn settings() -> Settings {
+    Settings {
+        workloads: workloads::Settings {
+            selector_labels: vec!["app".into()],
+            include_label_prefix: Vec::new(),
+            config_tracking: true,
+        },
+        rollout: rollout::Settings { drain: Duration::from_secs(5), settle: Duration::ZERO, global_notifier: false },
+        provider: "traefik".into(),
+        metrics_server: "http://127.0.0.1:1".into(),
+        min_interval: INTERVAL,
+        no_cross_namespace_refs: false,
+        ingress_annotations_prefix: "nginx.ingress.kubernetes.io".into(),
+        ingress_class: None,
+        cluster_name: String::new(),
+        notifier: notifiers::GlobalSettings::default(),
+        event_hook: None,
+    }
+}
+
+/// A controller over an API in which Deployments are ready as soon as they are asked for.
+struct World {
+    fake: Fake,
+}
+
+impl World {
+    fn start() -> World {
+        let fake = Fake::new();
+        let surroundings = Surroundings {
+            client: fake.client(),
+            namespace: None,
+            outside: Arc::new(Clients::default()),
+            clock: Clock::starting_at("2026-03-01T10:00:00Z".parse().unwrap()),
+            metrics: Metrics::new("test", "traefik"),
+        };
+        let controller = Controller::new(settings(), surroundings);
+        tokio::spawn(async move { controller.work(std::future::pending()).await });
+        World { fake }
+    }
+
+    /// Makes a Deployment, and sees to the pods of it and of its primary.
+    fn deploy(&self, name: &str) {
+        self.fake.put(DEPLOYMENT, deployment(name, "1"));
+        for name in [name.to_owned(), format!("{name}-primary")] {
+            let fake = self.fake.clone();
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    let Some(mut live) = fake.object(DEPLOYMENT, "shop", &name) else { continue };
+                    let replicas = live["spec"]["replicas"].as_i64().unwrap_or(1);
+                    let held = live["metadata"]["annotations"]["test/held"] == "true";
+                    let ready = if held { 0 } else { replicas };
+                    let status =
+                        json!({ "replicas": replicas, "updatedReplicas": replicas, "availableReplicas": ready });
+                    if live["status"] != status {
+                        live["status"] = status;
+                        fake.put(DEPLOYMENT, live);
+                    }
+                }
+            });
+        }
+    }
+
+    fn change(&self, kind: Kind, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut object = self.fake.object(kind, "shop", name).expect("the object is there");
+        change(&mut object);
+        self.fake.put(kind, object);
+    }
+
+    fn status(&self, name: &str) -> Value {
+        self.fake.object(CANARY, "shop", name).map(|canary| canary["status"].clone()).unwrap_or_default()
+    }
+
+    /// Waits until the status of the Canary is so; returns how long that took.
+    async fn until(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Duration {
+        let begin = Instant::now();
+        while !holds(&self.status(name)) {
+            assert!(begin.elapsed() < DEADLINE, "waiting for {what}, the status is {:#}", self.status(name));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        begin.elapsed()
+    }
+
+    /// A Canary `web` that is initialized, and that has just begun to roll out another revision at 10 %.
+    async fn under_way(&self) {
+        self.deploy("web");
+        self.fake.put(CANARY, canary("web", "2026-01-01T00:00:00Z"));
+        self.until("web", "initialization", |status| status["phase"] == "Initialized").await;
+        self.change(DEPLOYMENT, "web", |web| *web = merged(web, deployment("web", "2")));
+        self.until("web", "weight 10", |status| status["canaryWeight"] == 10).await;
+    }
+
+    fn status_writes(&self) -> usize {
+        self.fake.requests().iter().filter(|request| request.contains("/canaries/web/status")).count()
+    }
+}
+
+fn merged(live: &Value, mut wanted: Value) -> Value {
+    wanted["metadata"] = live["metadata"].clone();
+    wanted["spec"]["replicas"] = live["spec"]["replicas"].clone();
+    wanted["status"] = live["status"].clone();
+    wanted
+}
+
+fn deployment(name: &str, tag: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": "shop" },
+        "spec": {
+            "replicas": 1, "selector": { "matchLabels": { "app": name } },
+            "template": {
+                "metadata": { "labels": { "app": name } },
+                "spec": { "containers": [{ "name": "c", "image": format!("i:{tag}"), "ports": [{ "containerPort": 80 }] }] },
+            },
+        },
+    })
+}
+
+fn canary(name: &str, born: &str) -> Value {
+    json!({
+        "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+        "metadata": { "name": name, "namespace": "shop", "creationTimestamp": born, "generation": 1 },
+        "spec": {
+            "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
+            "service": { "port": 80 },
+            "analysis": { "interval": "10s", "threshold": 5, "stepWeights": [10, 20, 30, 40, 50] },
+        },
+    })
+}
+
+fn ready(status: &Value) -> &Value {
+    let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    conditions.iter().find(|condition| condition["type"] == "Ready").unwrap_or(&Value::Null)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_weight_step_costs_the_status_the_route_and_an_event() {
+    let world = World::start();
+    world.under_way().await;
+    // In the middle of a step nothing is under way.
+    tokio::time::sleep(INTERVAL / 2).await;
+    for weight in [20, 30, 40] {
+        let before = world.fake.requests().len();
+        world.until("web", "the next weight", |status| status["canaryWeight"] == weight).await;
+        tokio::time::sleep(INTERVAL / 2).await;
+        let requests = world.fake.requests().split_off(before);
+        let of = |method: &str, path: &str| {
+            requests.iter().filter(|request| request.starts_with(method) && request.contains(path)).count()
+        };
+        assert_eq!(of("PATCH", "/canaries/web/status"), 1, "weight {weight}: {requests:#?}");
+        assert_eq!(of("PATCH", "/traefikservices/web"), 1, "weight {weight}: {requests:#?}");
+        assert_eq!(of("POST", "/events"), 1, "weight {weight}: {requests:#?}");
+        assert_eq!(requests.len(), 3, "weight {weight}: {requests:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_lasts_has_its_reason_and_one_that_passes_costs_no_write() {
+    let world = World::start();
+    world.under_way().await;
+    tokio::time::sleep(INTERVAL / 2).await;
+    let hold =
+        |held: &'static str| move |web: &mut Value| web["metadata"]["annotations"] = json!({ "test/held": held });
+    let before = world.status_writes();
+    world.change(DEPLOYMENT, "web", hold("true"));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.change(DEPLOYMENT, "web", hold("false"));
+    tokio::time::sleep(INTERVAL / 4).await;
+    assert_eq!(world.status_writes(), before, "{:#}", world.status("web"));
+
+    world.change(DEPLOYMENT, "web", hold("true"));
+    let not_ready = |status: &Value| status["waitingFor"][0]["reason"] == "CanaryNotReady";
+    let took = world.until("web", "the reason", not_ready).await;
+    assert!(took <= Duration::from_secs(3), "{took:?}");
+    assert!(ready(&world.status("web"))["message"].as_str().unwrap().contains("is not ready"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rival_that_is_mended_or_broken_wakes_the_younger() {
+    let world = World::start();
+    world.deploy("web");
+    let broken = |older: &mut Value| older["spec"]["analysis"]["stepWeights"] = json!([900]);
+    let mut older = canary("older", "2026-01-01T00:00:00Z");
+    broken(&mut older);
+    world.fake.put(CANARY, older);
+    world.fake.put(CANARY, canary("younger", "2026-02-02T00:00:00Z"));
+    world.until("younger", "initialization", |status| status["phase"] == "Initialized").await;
+
+    let at_once = Duration::from_millis(100);
+    world.change(CANARY, "older", |older| older["spec"]["analysis"]["stepWeights"] = json!([10]));
+    let refused = |status: &Value| ready(status)["reason"] == "InvalidSpec";
+    let took = world.until("younger", "refusal", refused).await;
+    assert!(took <= at_once, "{took:?}");
+
+    world.change(CANARY, "older", broken);
+    let took = world.until("younger", "its turn", |status| ready(status)["status"] == "True").await;
+    assert!(took <= at_once, "{took:?}");
+
+    world.change(CANARY, "older", |older| older["spec"]["analysis"]["stepWeights"] = json!([10]));
+    world.until("younger", "refusal", refused).await;
+    world.change(CANARY, "older", |older| older["spec"]["targetRef"]["name"] = "other".into());
+    let took = world.until("younger", "its turn", |status| ready(status)["status"] == "True").await;
+    assert!(took <= at_once, "{took:?}");
+
+    world.change(CANARY, "older", |older| older["spec"]["targetRef"]["name"] = "web".into());
+    world.until("younger", "refusal", refused).await;
+    world.fake.remove(CANARY, "shop", "older");
+    let took = world.until("younger", "its turn", |status| ready(status)["status"] == "True").await;
+    assert!(took <= at_once, "{took:?}");
+}

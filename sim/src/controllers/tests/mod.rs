@@ -1,0 +1,7 @@
+mod daemons;
+mod deployments;
+mod pods;
+mod real;
+mod rules;
+mod whole;
+mod world;
