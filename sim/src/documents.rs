@@ -4,11 +4,12 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::asked::text;
 use crate::cluster::Cluster;
 use crate::openapi;
 use crate::path;
 use crate::registry::{Registry, Resource, Version};
-use crate::service::{ok, refusal, text};
+use crate::service::{ok, refusal};
 use crate::status::Status;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";

@@ -148,11 +148,15 @@ impl State {
 
     /// A namespace under deletion goes with the last object in it.
     fn end_namespace(&mut self, namespace: &str) {
+        if namespace.is_empty() {
+            return;
+        }
         let Some(target) = self.target(kinds::NAMESPACE, "", namespace) else { return };
         let Ok(live) = self.stored(&target) else { return };
-        let empty = !self.store.all().any(|(key, _)| key.namespace == namespace);
-        if !namespace.is_empty() && empty && !live["metadata"]["deletionTimestamp"].is_null() && !has_finalizers(&live)
-        {
+        if live["metadata"]["deletionTimestamp"].is_null() || has_finalizers(&live) {
+            return;
+        }
+        if !self.store.all().any(|(key, _)| key.namespace == namespace) {
             self.erase(&target.key());
         }
     }

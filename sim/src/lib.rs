@@ -8,6 +8,7 @@ mod access;
 mod actions;
 mod admission;
 mod apply;
+mod asked;
 mod clock;
 mod cluster;
 pub mod controllers;
