@@ -35,8 +35,8 @@ mod store;
 mod table;
 mod verbs;
 mod views;
-pub mod world;
 mod watching;
+pub mod world;
 
 pub use access::Attempt;
 pub use admission::selector_matches;
@@ -46,4 +46,3 @@ pub use faults::{Call, Fault, Faults};
 pub use registry::{Kind, kinds};
 pub use status::Status;
 pub use store::{Change, ChangeKind};
-
