@@ -125,7 +125,7 @@ async fn kubectl_works_unmodified() {
         )
         .await;
     kubectl.says("explain widget.spec.weight", "", &["FIELD: weight <integer>"]).await;
-    let widget = "{apiVersion: conformance.serin.app/v1, kind: Widget, metadata: {name: a}, spec: {}}";
+    let widget = "apiVersion: conformance.serin.app/v1\nkind: Widget\nmetadata: {name: a}\nspec: {}\n";
     kubectl.says("apply -f -", widget, &["widget.conformance.serin.app/a created"]).await;
     kubectl.says("get wd", "", &["WEIGHT", "READY", "10"]).await;
     kubectl.says("auth can-i create deployments", "", &["yes"]).await;
