@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::simulate::Simulation;
+
 /// Progressive delivery for GitOps: watch and steer canaries, or be the controller that runs them.
 #[derive(Debug, Parser)]
 #[command(name = "serin", version, about, propagate_version = true, disable_help_subcommand = false)]
@@ -78,6 +80,8 @@ pub enum Command {
     Resume(Asked),
     /// Roll the revision out again that was taken back
     Retry(Asked),
+    /// Play a scenario in a simulated cluster and say how it ends: 0 as expected, 1 otherwise
+    Simulate(Simulation),
 }
 
 /// To whom a command is given.

@@ -10,6 +10,7 @@ pub mod get;
 pub mod invocation;
 pub mod paint;
 pub mod probe;
+pub mod simulate;
 pub mod text;
 pub mod watch;
 
@@ -34,7 +35,13 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
         Invocation::Probe(arguments) => ExitCode::from(probe::run(&arguments)),
         Invocation::CommandLine(argv) => {
             let CommandLine { place, command } = CommandLine::parse_from(argv);
-            if let Command::Run { flags } = command { run_controller(flags) } else { command_line(place, command) }
+            if let Command::Run { flags } = command {
+                run_controller(flags)
+            } else if let Command::Simulate(simulation) = command {
+                told(simulate::simulate(&simulation))
+            } else {
+                command_line(place, command)
+            }
         }
     }
 }
@@ -58,7 +65,11 @@ fn command_line(place: Place, command: Command) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(obey(place, command)) {
+    told(runtime.block_on(obey(place, command)))
+}
+
+fn told(outcome: Result<ExitCode, Complaint>) -> ExitCode {
+    match outcome {
         Ok(code) => code,
         Err(complaint) => {
             eprintln!("serin: {complaint}");
@@ -71,7 +82,8 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
     let connect = || Cluster::connect(&place);
     let give = async |asked: Asked, verb: Verb| command::give(&connect().await?, &asked, verb).await;
     match command {
-        Command::Run { .. } => {}
+        // Neither needs a cluster: see `run`.
+        Command::Run { .. } | Command::Simulate(_) => {}
         Command::Crds => paint::write_out(&definitions()?)?,
         Command::Get { name: Some(name), all_namespaces: false, output } => {
             get::one(&connect().await?, &name, output).await?;

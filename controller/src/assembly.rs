@@ -67,6 +67,12 @@ impl Controller {
         self.queue.run(stop, move |key| reconcile(shared.clone(), key)).await;
     }
 
+    /// Ends at once, as a process does that is killed: what is not written by now is lost.
+    pub fn die(self) {
+        self.context.cache.stop();
+        self.events.abort();
+    }
+
     /// Ends the watches, and waits a moment for the last Events to be written.
     pub async fn end(self) {
         let Controller { context, queue: _, events } = self;

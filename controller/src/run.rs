@@ -63,6 +63,15 @@ pub fn main(flags: Vec<OsString>) -> anyhow::Result<()> {
     runtime.block_on(run(args))
 }
 
+/// Reads flags (without the program's name; Go's style or double dashes), without the environment.
+///
+/// # Errors
+/// What clap says of them.
+pub fn arguments(flags: impl IntoIterator<Item = String>) -> Result<ControllerArgs, clap::Error> {
+    let (flags, _) = from_go_style(flags);
+    CommandLine::try_parse_from(std::iter::once("serin run".to_owned()).chain(flags)).map(|line| line.args)
+}
+
 /// Runs the controller until it is told to end (SIGTERM, SIGINT) or loses its leadership, which is an error.
 ///
 /// # Errors
@@ -209,7 +218,11 @@ async fn client(args: &ControllerArgs) -> anyhow::Result<Client> {
     connect::client(config)
 }
 
-pub(crate) fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
+/// What the controller was told by its flags.
+///
+/// # Errors
+/// When a flag cannot be used.
+pub fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     if args.kubeconfig_service_mesh.is_some() {
         anyhow::bail!("--kubeconfig-service-mesh is not supported by this version; routes must be in the same cluster");

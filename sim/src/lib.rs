@@ -20,6 +20,7 @@ mod gc;
 mod http;
 mod ids;
 mod jsonpath;
+pub mod networking;
 mod openapi;
 mod patch;
 mod path;

@@ -44,6 +44,14 @@ pub trait Provider: Send + Sync {
         client: reqwest::Client,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Reading, Transient>>;
+
+    /// What a server's answer means, whoever has asked.
+    fn answered<'a>(
+        &'a self,
+        query: &'a Query,
+        answer: reqwest::Response,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Reading, Transient>>;
 }
 
 /// Why an attempt got no answer, where the next one may.
@@ -221,6 +229,14 @@ pub async fn read(query: &Query, clients: &Clients, patience: Patience, now: Tim
         Ok(Ok(reading)) => reading,
         Ok(Err(Transient(why))) => unavailable(query, &why),
         Err(_) => unavailable(query, &last.lock().unwrap_or_else(PoisonError::into_inner)),
+    }
+}
+
+/// What an answer means that did not come over the wire, as in a simulation: an HTTP response as the provider gives it.
+pub async fn understand(query: &Query, answer: http::Response<Vec<u8>>, now: Timestamp) -> Reading {
+    match query.endpoint.provider.answered(query, answer.into(), now).await {
+        Ok(reading) => reading,
+        Err(Transient(why)) => unavailable(query, &why),
     }
 }
 

@@ -67,6 +67,15 @@ impl Provider for Prometheus {
             answered(query, response, now).await
         })
     }
+
+    fn answered<'a>(
+        &'a self,
+        query: &'a Query,
+        answer: Response,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Reading, Transient>> {
+        Box::pin(answered(query, answer, now))
+    }
 }
 
 fn access(endpoint: &Endpoint) -> Result<(Url, HeaderMap), QueryError> {

@@ -1,0 +1,290 @@
+//! The stage: a simulated cluster with its world, and the real controller in it, all on one thread whose clock jumps from
+//! timer to timer. See docs/adr/0010.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use controller::assembly::{Controller, Surroundings};
+use controller::clock::Clock;
+use controller::context::Settings;
+use controller::metrics::Metrics;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use sim::controllers::{Behaviour, Controllers, Life, make_nodes};
+use sim::world::{Description, World};
+use sim::{Cluster, Kind, RuntimeClock};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::scenario::{Happening, Scenario, ScenarioError, objects};
+use super::surroundings::Around;
+use super::transcript::Transcript;
+use super::verdict::{self, Verdict};
+
+/// Everything rests when no Canary has changed for this long.
+const REST: Duration = Duration::from_secs(5);
+
+const NAMESPACE: Kind<'static> = Kind { group: "", kind: "Namespace" };
+
+/// Machines that pods run on.
+const NODES: u32 = 3;
+
+/// The name under which objects are applied: a GitOps operator's.
+const OPERATOR: &str = "gitops";
+
+/// What a scenario came to.
+#[derive(Debug)]
+pub struct Played {
+    /// What was seen, in the order of time.
+    pub transcript: Transcript,
+    /// Whether it ended as it should.
+    pub verdict: Verdict,
+}
+
+/// Plays a scenario; paths in it are taken from `folder`. Nothing is left to chance but by the scenario's seed.
+///
+/// # Errors
+/// When the scenario cannot be put on the stage.
+pub fn play(scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError> {
+    fastrand::seed(scenario.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|why| ScenarioError::Stage(why.to_string()))?;
+    runtime.block_on(async {
+        let stage = Stage::set(scenario, folder)?;
+        stage.play(scenario, folder).await
+    })
+}
+
+struct Stage {
+    cluster: Cluster,
+    around: Around,
+    settings: Settings,
+    clock: Clock,
+    /// Told when the first users come.
+    opening: Notify,
+    /// Told when the controller is to die.
+    death: Notify,
+}
+
+impl Stage {
+    fn set(scenario: &Scenario, folder: &Path) -> Result<Stage, ScenarioError> {
+        let args = controller::arguments(scenario.controller.iter().cloned())
+            .map_err(|error| ScenarioError::Stage(format!("controller: {error}")))?;
+        let settings = controller::settings(&args).map_err(|error| ScenarioError::Stage(format!("{error:#}")))?;
+        let cluster = Cluster::seeded(RuntimeClock::starting_at(scenario.start), scenario.seed);
+        for definition in crds::all_crds() {
+            apply(&cluster, definition, "")?;
+        }
+        for definition in sim::networking::definitions() {
+            apply(&cluster, definition, "")?;
+        }
+        make_nodes(&cluster, NODES).map_err(|status| ScenarioError::Stage(format!("making nodes: {status}")))?;
+        for object in objects(&scenario.objects, folder)? {
+            for gateway in gateways(&object) {
+                apply(&cluster, gateway, &scenario.namespace)?;
+            }
+            apply(&cluster, object, &scenario.namespace)?;
+        }
+        let description = Description {
+            traffic: scenario.traffic.clone(),
+            versions: scenario.versions.clone(),
+            metrics: scenario.metrics.clone(),
+        };
+        let world = World::new(description, scenario.start, ChaCha8Rng::seed_from_u64(scenario.seed));
+        Ok(Stage {
+            cluster,
+            around: Around::new(world),
+            settings,
+            clock: Clock::starting_at(scenario.start),
+            opening: Notify::new(),
+            death: Notify::new(),
+        })
+    }
+
+    async fn play(self, scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError> {
+        let mut transcript = Transcript::new(&self.cluster, scenario.start);
+        let actors = Controllers::new(self.cluster.clone(), Arc::new(Software(self.around.clone()))).run();
+        let directed = timeout(scenario.within, self.direct(scenario, folder, &mut transcript));
+        let in_time = tokio::select! {
+            biased;
+            outcome = directed => match outcome {
+                Ok(directed) => directed.map(|()| true)?,
+                Err(_) => false,
+            },
+            // None of these ends.
+            () = actors => false,
+            () = self.flow() => false,
+            () = self.control() => false,
+        };
+        transcript.catch_up(&self.cluster);
+        let verdict = verdict::judge(scenario, &self.cluster, &self.around.world(), &transcript, in_time);
+        Ok(Played { transcript, verdict })
+    }
+
+    /// The controller, again and again when it dies.
+    async fn control(&self) {
+        loop {
+            let controller = Controller::new(self.settings.clone(), self.surroundings());
+            tokio::select! {
+                biased;
+                () = self.death.notified() => {}
+                () = controller.work(std::future::pending()) => {}
+            }
+            controller.die();
+            // As long as a pod needs to start again.
+            sleep(Duration::from_secs(2)).await;
+        }
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            client: self.cluster.client(),
+            namespace: None,
+            outside: Arc::new(self.around.clone()),
+            clock: self.clock,
+            metrics: Metrics::new(env!("CARGO_PKG_VERSION"), &self.settings.provider),
+        }
+    }
+
+    /// Traffic, once a second, from the moment that there are routes.
+    async fn flow(&self) {
+        self.opening.notified().await;
+        let mut seconds = interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            seconds.tick().await;
+            self.around.world().tick(self.cluster.now(), &self.cluster);
+        }
+    }
+
+    /// Lets things happen when their time has come; returns when all rests.
+    async fn direct(
+        &self,
+        scenario: &Scenario,
+        folder: &Path,
+        transcript: &mut Transcript,
+    ) -> Result<(), ScenarioError> {
+        self.rest(transcript).await;
+        self.opening.notify_one();
+        let begin = Instant::now();
+        let mut then: Vec<&Happening> = scenario.then.iter().collect();
+        then.sort_by_key(|happening| happening.at);
+        for happening in then {
+            self.follow_until(begin + happening.at, transcript).await;
+            transcript.catch_up(&self.cluster);
+            self.happen(happening, scenario, folder, transcript)?;
+        }
+        self.rest(transcript).await;
+        Ok(())
+    }
+
+    fn happen(
+        &self,
+        happening: &Happening,
+        scenario: &Scenario,
+        folder: &Path,
+        transcript: &mut Transcript,
+    ) -> Result<(), ScenarioError> {
+        let now = self.cluster.now();
+        for (workload, image) in &happening.image {
+            super::happenings::set_image(&self.cluster, &scenario.namespace, workload, image)?;
+            transcript.note(now, workload, &format!("committed: image {image}"));
+        }
+        for object in objects(&happening.apply, folder)? {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+            apply(&self.cluster, object, &scenario.namespace)?;
+            transcript.note(now, &name, &format!("committed: {kind}"));
+        }
+        for object in &happening.delete {
+            super::happenings::delete(&self.cluster, &scenario.namespace, object)?;
+            transcript.note(now, object, "deleted");
+        }
+        for (canary, verb) in &happening.command {
+            super::happenings::command(&self.cluster, &scenario.namespace, canary, verb)?;
+            transcript.note(now, canary, &format!("told to {verb}"));
+        }
+        for (url, yes) in &happening.hooks {
+            self.around.answer(url, *yes);
+            transcript.note(now, url, if *yes { "says yes from now on" } else { "says no from now on" });
+        }
+        if happening.restart {
+            self.death.notify_one();
+            transcript.note(now, "serin", "the controller dies, and starts again");
+        }
+        Ok(())
+    }
+
+    /// Follows what happens until no Canary has changed for a while and all are where they can stay.
+    async fn rest(&self, transcript: &mut Transcript) {
+        loop {
+            let before = transcript.changes();
+            self.follow_until(Instant::now() + REST, transcript).await;
+            if transcript.changes() == before && verdict::at_rest(&self.cluster) {
+                return;
+            }
+        }
+    }
+
+    async fn follow_until(&self, end: Instant, transcript: &mut Transcript) {
+        let mut changed = self.cluster.changed();
+        while timeout(end.saturating_duration_since(Instant::now()), changed.changed()).await.is_ok() {
+            changed.mark_unchanged();
+            transcript.catch_up(&self.cluster);
+        }
+    }
+}
+
+/// The kubelet asks how containers behave.
+struct Software(Around);
+
+impl Behaviour for Software {
+    fn of(&self, image: &str, age: Duration) -> Life {
+        self.0.world().applications().of(image, age)
+    }
+}
+
+/// The gateways that a Canary's routes are attached to: where they come from is not what a scenario is about.
+fn gateways(object: &Value) -> Vec<Value> {
+    let references = object.pointer("/spec/service/gatewayRefs").and_then(Value::as_array);
+    let gateway = |reference: &Value| {
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": { "name": reference["name"], "namespace": reference["namespace"] },
+            "spec": { "gatewayClassName": "simulated", "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }] },
+        })
+    };
+    references.into_iter().flatten().map(gateway).collect()
+}
+
+fn apply(cluster: &Cluster, mut object: Value, namespace: &str) -> Result<(), ScenarioError> {
+    if object.pointer("/metadata/namespace").is_some_and(Value::is_null)
+        && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata.remove("namespace");
+    }
+    if !namespace.is_empty()
+        && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata.entry("namespace").or_insert_with(|| namespace.into());
+    }
+    let what = format!(
+        "{} {}",
+        object["kind"].as_str().unwrap_or("an object without kind"),
+        object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without name")
+    );
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    if !namespace.is_empty() && cluster.get(NAMESPACE, "", namespace).is_none() {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        cluster
+            .apply_as(OPERATOR, namespace)
+            .map_err(|status| ScenarioError::Stage(format!("making the namespace of {what}: {status}")))?;
+    }
+    cluster.apply_as(OPERATOR, object).map_err(|status| ScenarioError::Stage(format!("applying {what}: {status}")))?;
+    Ok(())
+}
