@@ -19,6 +19,7 @@ cases![
     the_generation_of_a_deployment,
     the_scale_of_a_deployment,
     the_status_of_a_deployment_is_apart,
+    annotations_are_written_with_the_status,
     a_secret_takes_text,
     an_immutable_config_map_stays,
     a_lease_is_taken_by_version,
@@ -194,6 +195,13 @@ async fn the_status_of_a_deployment_is_apart(scene: Scene) {
     let after = scene.patch("deployments", "web", MERGE, &patch).await.ok();
     assert_eq!(after["spec"]["paused"], true);
     assert!(after["status"].get("collisionCount").is_none(), "{}", after["status"]);
+}
+
+async fn annotations_are_written_with_the_status(scene: Scene) {
+    scene.create("services", &service("web")).await.ok();
+    let patch = json!({ "metadata": { "annotations": { "x": "y" } } });
+    let after = scene.patch("services", "web/status", MERGE, &patch).await.ok();
+    assert_eq!(after["metadata"]["annotations"], json!({ "x": "y" }));
 }
 
 async fn a_secret_takes_text(scene: Scene) {

@@ -1,6 +1,6 @@
 //! JSON, merge and strategic merge patches.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cases;
 use crate::scene::{JSON, MERGE, STRATEGIC, Scene, config_map, deployment, service, widget};
@@ -19,6 +19,7 @@ cases![
     a_patch_cannot_rename,
     a_patch_dry_run_changes_nothing,
     strategic_patch_merges_containers_by_name,
+    strategic_patch_puts_what_is_new_first,
     strategic_patch_deletes_by_directive,
     strategic_patch_merges_ports_of_services_by_port,
     strategic_patch_replaces_by_directive,
@@ -132,6 +133,24 @@ async fn strategic_patch_merges_containers_by_name(scene: Scene) {
     assert_eq!(images, [("app", "local/app:2"), ("side", "local/side:1")]);
     let app = containers.iter().find(|container| container["name"] == "app").unwrap();
     assert_eq!(app["ports"][0]["containerPort"], 80);
+}
+
+async fn strategic_patch_puts_what_is_new_first(scene: Scene) {
+    scene.create("deployments", &deployment("web")).await.ok();
+    let names = async |patch: Value| -> Vec<String> {
+        let patch = json!({ "spec": { "template": { "spec": patch } } });
+        let after = scene.patch("deployments", "web", STRATEGIC, &patch).await.ok();
+        let containers = after["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter();
+        containers.map(|container| container["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let side = |name: &str| json!({ "name": name, "image": "local/side:1" });
+    assert_eq!(names(json!({ "containers": [side("side")] })).await, ["side", "app"]);
+    let order = json!([{ "name": "app" }, { "name": "last" }, { "name": "side" }]);
+    assert_eq!(
+        names(json!({ "containers": [side("last")], "$setElementOrder/containers": order })).await,
+        ["app", "last", "side"]
+    );
+    assert_eq!(names(json!({ "containers": [side("side")] })).await, ["app", "last", "side"]);
 }
 
 async fn strategic_patch_deletes_by_directive(scene: Scene) {
