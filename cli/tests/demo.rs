@@ -30,6 +30,7 @@ fn the_tour_goes_as_told_and_leaves_nothing_behind() {
         "Promoted: 6.9.1 serves everybody",
         "Serin sees 6.9.2 and starts it as the canary",
         "Serin warns: Halt podinfo.demo advancement success rate",
+        "Serin warns: Rolling back podinfo.demo failed checks threshold reached 3",
         "Rolled back: 6.9.2 is gone, 6.9.1 serves everybody",
         "       0 found nobody to answer",
     ] {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use controller::rollout_view::read_status;
 use crds::{CanaryStatus, Phase};
@@ -10,7 +11,7 @@ use sim::world::Tick;
 use sim::world::routing::version_of;
 use sim::{Cluster, Kind};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::repository::Delivery;
 use super::{NAME, NAMESPACE};
@@ -20,6 +21,9 @@ use crate::simulate::surroundings::Around;
 use crate::text::bar;
 
 const DEPLOYMENT: Kind<'static> = Kind { group: "apps", kind: "Deployment" };
+
+/// As long as the reasons of a state come after it, at most.
+const REASONS: Duration = Duration::from_millis(500);
 
 /// Follows the cluster and tells.
 pub(super) struct Narrator {
@@ -74,6 +78,9 @@ impl Narrator {
             changed.mark_unchanged();
             self.look();
             while let Some(object) = self.unread.pop_front() {
+                if is_failed(&object) && self.shown.is_some_and(|shown| shown.phase != Phase::Failed) {
+                    self.hear_reasons().await?;
+                }
                 if let Some(phase) = self.tell(&object)?
                     && phases.contains(&phase)
                 {
@@ -134,6 +141,16 @@ impl Narrator {
         let status = read_status(&canary, &mut Vec::new());
         let reasons: Vec<String> = status.waiting_for.into_iter().map(|wait| wait.message).collect();
         format!("it is {} and waits for: {}", status.phase.as_str(), reasons.join("; "))
+    }
+
+    /// The controller writes the state first and its reasons then; who listens wants them the other way round.
+    async fn hear_reasons(&mut self) -> std::io::Result<()> {
+        sleep(REASONS).await;
+        self.look();
+        let (reasons, others) = self.unread.drain(..).partition(|object| object["kind"] == "Event");
+        self.unread = others;
+        let reasons: VecDeque<Arc<Value>> = reasons;
+        reasons.iter().try_for_each(|reason| self.tell(reason).map(drop))
     }
 
     fn look(&mut self) {
@@ -225,4 +242,8 @@ impl Narrator {
         let image = workload.as_ref().and_then(|found| found.pointer("/spec/template/spec/containers/0/image"));
         version_of(image.and_then(Value::as_str).unwrap_or_default()).to_owned()
     }
+}
+
+fn is_failed(object: &Value) -> bool {
+    object["kind"] == "Canary" && read_status(object, &mut Vec::new()).phase == Phase::Failed
 }
