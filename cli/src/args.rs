@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::complaint::Complaint;
+use crate::demo::Demonstration;
 use crate::simulate::Simulation;
 
 /// Progressive delivery for GitOps: watch and steer canaries, or be the controller that runs them.
@@ -30,6 +32,22 @@ pub struct Place {
     /// Path of the kubeconfig; $KUBECONFIG or ~/.kube/config when not given
     #[arg(long, global = true, value_name = "PATH")]
     pub kubeconfig: Option<std::path::PathBuf>,
+}
+
+impl Place {
+    /// For a command that brings a cluster of its own.
+    ///
+    /// # Errors
+    /// When one is named.
+    pub fn must_be_nowhere(&self) -> Result<(), Complaint> {
+        if self.namespace.is_none() && self.context.is_none() && self.kubeconfig.is_none() {
+            return Ok(());
+        }
+        Err(Complaint::Refused(
+            "the demo brings a simulated cluster of its own: leave --context, --kubeconfig and --namespace out"
+                .to_owned(),
+        ))
+    }
 }
 
 /// What to do.
@@ -82,6 +100,8 @@ pub enum Command {
     Retry(Asked),
     /// Play a scenario in a simulated cluster and say how it ends: 0 as expected, 1 otherwise
     Simulate(Simulation),
+    /// See a rollout and a rollback in a simulated cluster on this machine, fed from Git, and try your own
+    Demo(Demonstration),
 }
 
 /// To whom a command is given.
@@ -127,6 +147,14 @@ mod tests {
                 panic!("{line}: {:?}", parsed.command)
             };
             assert_eq!(name, "podinfo");
+        }
+    }
+
+    #[test]
+    fn the_demo_goes_nowhere_else() {
+        for (line, fine) in [("serin demo --keep", true), ("serin demo --context prod", false)] {
+            let parsed = CommandLine::try_parse_from(line.split(' ')).expect(line);
+            assert_eq!(parsed.place.must_be_nowhere().is_ok(), fine, "{line}");
         }
     }
 

@@ -17,7 +17,8 @@ pub enum Invocation {
 }
 
 /// Subcommands of the command line that keep `serin -n shop get` from being read as the controller's flags.
-const SUBCOMMANDS: [&str; 11] = ["run", "crds", "get", "watch", "promote", "abort", "pause", "resume", "retry", "simulate", "help"];
+const SUBCOMMANDS: [&str; 11] =
+    ["run", "crds", "get", "watch", "promote", "abort", "pause", "resume", "retry", "simulate", "help"];
 
 impl Invocation {
     /// Decides from the whole argument list, the program's name first.

@@ -6,6 +6,7 @@ pub mod args;
 pub mod cluster;
 pub mod command;
 pub mod complaint;
+pub mod demo;
 pub mod get;
 pub mod invocation;
 pub mod paint;
@@ -39,6 +40,8 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
                 run_controller(flags)
             } else if let Command::Simulate(simulation) = command {
                 told(simulate::simulate(&simulation))
+            } else if let Command::Demo(demonstration) = command {
+                told(place.must_be_nowhere().and_then(|()| demo::demonstrate(&demonstration)))
             } else {
                 command_line(place, command)
             }
@@ -82,8 +85,8 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
     let connect = || Cluster::connect(&place);
     let give = async |asked: Asked, verb: Verb| command::give(&connect().await?, &asked, verb).await;
     match command {
-        // Neither needs a cluster: see `run`.
-        Command::Run { .. } | Command::Simulate(_) => {}
+        // None of them needs a cluster: see `run`.
+        Command::Run { .. } | Command::Simulate(_) | Command::Demo(_) => {}
         Command::Crds => paint::write_out(&definitions()?)?,
         Command::Get { name: Some(name), all_namespaces: false, output } => {
             get::one(&connect().await?, &name, output).await?;

@@ -4,11 +4,12 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::asked::text;
 use crate::cluster::Cluster;
 use crate::openapi;
 use crate::path;
 use crate::registry::{Registry, Resource, Version};
-use crate::service::{ok, refusal, text};
+use crate::service::{ok, refusal};
 use crate::status::Status;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -210,7 +211,7 @@ fn aggregate(registry: &Registry, core: bool) -> Response<Body> {
                 .iter()
                 .map(|version| json!({ "version": version, "freshness": "Current", "resources": aggregated(registry, group, version) }))
                 .collect();
-            let metadata = if core { json!({ "creationTimestamp": null }) } else { json!({ "name": group, "creationTimestamp": null }) };
+            let metadata = if core { json!({}) } else { json!({ "name": group }) };
             json!({ "metadata": metadata, "versions": versions })
         })
         .collect();
@@ -231,14 +232,14 @@ fn aggregated(registry: &Registry, group: &str, version: &str) -> Vec<Value> {
                     let kind = if name == "scale" {
                         json!({ "group": "autoscaling", "version": "v1", "kind": kind })
                     } else {
-                        json!({ "group": group, "version": version, "kind": kind })
+                        response_kind(resource, version, &kind)
                     };
                     json!({ "subresource": name, "responseKind": kind, "verbs": verbs })
                 })
                 .collect();
             let mut entry = json!({
                 "resource": resource.plural, "scope": scope(resource.namespaced), "singularResource": resource.singular,
-                "responseKind": { "group": group, "version": version, "kind": resource.kind }, "verbs": VERBS,
+                "responseKind": response_kind(resource, version, &resource.kind), "verbs": VERBS,
             });
             for (field, names) in [("shortNames", &resource.short_names), ("categories", &resource.categories)] {
                 if !names.is_empty() {
@@ -254,8 +255,14 @@ fn aggregated(registry: &Registry, group: &str, version: &str) -> Vec<Value> {
     all.extend(path::reviews(group).iter().map(|(plural, kind)| {
         json!({
             "resource": plural, "scope": scope(plural.starts_with("local")), "singularResource": kind.to_lowercase(),
-            "responseKind": { "group": group, "version": version, "kind": kind }, "verbs": ["create"],
+            "responseKind": { "group": "", "version": "", "kind": kind }, "verbs": ["create"],
         })
     }));
     all
+}
+
+/// Built-in kinds leave out what is said above them already.
+fn response_kind(resource: &Resource, version: &str, kind: &str) -> Value {
+    let (group, version) = if resource.custom { (resource.group.as_str(), version) } else { ("", "") };
+    json!({ "group": group, "version": version, "kind": kind })
 }

@@ -108,8 +108,13 @@ impl State {
         for key in self.store.dependents(&uid) {
             let Some(dependent) = self.store.get(&key) else { continue };
             let mut next = (**dependent).clone();
-            if let Some(references) = next["metadata"]["ownerReferences"].as_array_mut() {
-                references.retain(|reference| reference["uid"] != uid.as_str());
+            let mut references = next["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+            references.retain(|reference| reference["uid"] != uid.as_str());
+            if let Some(metadata) = next["metadata"].as_object_mut() {
+                metadata.remove("ownerReferences");
+                if !references.is_empty() {
+                    metadata.insert("ownerReferences".to_owned(), Value::Array(references));
+                }
             }
             self.store.put(key, next);
         }
@@ -143,11 +148,15 @@ impl State {
 
     /// A namespace under deletion goes with the last object in it.
     fn end_namespace(&mut self, namespace: &str) {
+        if namespace.is_empty() {
+            return;
+        }
         let Some(target) = self.target(kinds::NAMESPACE, "", namespace) else { return };
         let Ok(live) = self.stored(&target) else { return };
-        let empty = !self.store.all().any(|(key, _)| key.namespace == namespace);
-        if !namespace.is_empty() && empty && !live["metadata"]["deletionTimestamp"].is_null() && !has_finalizers(&live)
-        {
+        if live["metadata"]["deletionTimestamp"].is_null() || has_finalizers(&live) {
+            return;
+        }
+        if !self.store.all().any(|(key, _)| key.namespace == namespace) {
             self.erase(&target.key());
         }
     }

@@ -69,7 +69,7 @@ fn take<'a>(value: &'a Value, step: &Step) -> Vec<&'a Value> {
             .iter()
             .filter(|item| {
                 let found = fields.iter().fold(*item, |value, field| &value[field]);
-                found.as_str().map_or_else(|| found.to_string() == *wanted, |text| text == wanted)
+                found.as_str().map_or_else(|| found.to_string(), str::to_owned) == *wanted
             })
             .collect(),
     }

@@ -8,6 +8,7 @@ mod access;
 mod actions;
 mod admission;
 mod apply;
+mod asked;
 mod clock;
 mod cluster;
 pub mod controllers;
@@ -35,8 +36,8 @@ mod store;
 mod table;
 mod verbs;
 mod views;
-pub mod world;
 mod watching;
+pub mod world;
 
 pub use access::Attempt;
 pub use admission::selector_matches;
@@ -46,4 +47,3 @@ pub use faults::{Call, Fault, Faults};
 pub use registry::{Kind, kinds};
 pub use status::Status;
 pub use store::{Change, ChangeKind};
-

@@ -71,10 +71,10 @@ pub(crate) fn route(registry: &Registry, path: &str) -> Result<Route, Status> {
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return Ok(Route::Document(format!("/{}", parts.join("/")))),
     };
-    let (namespace, rest) = match rest {
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() && !(group.is_empty() && is_own(rest)) => {
-            (*namespace, rest)
-        }
+    let inside = rest;
+    let (namespace, rest) = match inside {
+        ["namespaces", _, rest @ ..] if rest.is_empty() || group.is_empty() && is_own(rest) => ("", inside),
+        ["namespaces", namespace, rest @ ..] => (*namespace, rest),
         rest => ("", rest),
     };
     let [plural, rest @ ..] = rest else { return Err(Status::no_such_path()) };

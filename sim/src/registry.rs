@@ -107,6 +107,11 @@ impl Resource {
         qualified(&self.plural, &self.group)
     }
 
+    /// `Deployment.apps`, or `Pod` in the core group.
+    pub(crate) fn qualified_kind(&self) -> String {
+        qualified(&self.kind, &self.group)
+    }
+
     pub(crate) fn api_version(&self, version: usize) -> String {
         let version = self.versions.get(version).map_or("", |version| version.name.as_str());
         if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }

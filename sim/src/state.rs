@@ -351,7 +351,12 @@ fn keep_other_part(target: &Target, live: Option<&Value>, next: &mut Value) {
         (Part::Status, Some(live)) => {
             let (status, managed) = (next.get("status").cloned(), live["metadata"].get("managedFields").cloned());
             let applied = next["metadata"].get("managedFields").cloned();
+            let annotations = next["metadata"].get("annotations").cloned();
             *next = live.clone();
+            // Controllers of built-in kinds annotate as they report.
+            if !target.resource.custom {
+                put(&mut next["metadata"], "annotations", annotations);
+            }
             put(next, "status", status);
             put(&mut next["metadata"], "managedFields", applied.or(managed));
         }

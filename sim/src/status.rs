@@ -79,8 +79,11 @@ impl Status {
     pub fn to_value(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.clone().into();
+        }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }
@@ -129,12 +132,16 @@ impl Status {
         Status::new(403, "Forbidden", message).about(resource, name)
     }
 
+    /// A deletion that was meant for another object; worded by kind, not by resource.
+    pub(crate) fn precondition(resource: &Resource, name: &str, why: &str) -> Status {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified_kind());
+        let mut status = Status::new(409, "Conflict", message).about(resource, name);
+        status.details["kind"] = resource.kind.clone().into();
+        status
+    }
+
     pub(crate) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> Status {
-        let kind = if resource.group.is_empty() {
-            resource.kind.clone()
-        } else {
-            format!("{}.{}", resource.kind, resource.group)
-        };
+        let kind = resource.qualified_kind();
         let texts: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         let text = if let [one] = texts.as_slice() { one.clone() } else { format!("[{}]", texts.join(", ")) };
         let mut status =

@@ -130,13 +130,7 @@ impl Watcher {
         tokio::select! {
             biased;
             changed = self.changed.changed() => self.ended = changed.is_err(),
-            () = sleep_until(deadline.unwrap_or(self.bookmark)), if limited => {
-                if self.watch.bookmarks {
-                    let bookmark = self.bookmark();
-                    self.lines.push_back(bookmark);
-                }
-                self.ended = true;
-            }
+            () = sleep_until(deadline.unwrap_or(self.bookmark)), if limited => self.ended = true,
             () = sleep_until(self.bookmark), if bookmarked => {
                 self.bookmark = Instant::now() + BOOKMARKS;
                 let bookmark = self.bookmark();

@@ -23,7 +23,8 @@ pub(crate) fn set_image(cluster: &Cluster, namespace: &str, workload: &str, imag
     let container = containers.iter().find(same).or_else(|| containers.first().filter(|_| containers.len() == 1));
     let Some(container) = container else {
         let images: Vec<&str> = containers.iter().filter_map(|container| container["image"].as_str()).collect();
-        let why = format!("image {image}: none of the containers of {workload} has it; theirs are {}", images.join(", "));
+        let why =
+            format!("image {image}: none of the containers of {workload} has it; theirs are {}", images.join(", "));
         return Err(ScenarioError::Stage(why));
     };
     let change = json!({
@@ -48,9 +49,7 @@ pub(crate) fn delete(cluster: &Cluster, namespace: &str, object: &str) -> Result
         let why = format!("delete {object:?}: write Kind/name; known kinds are {}", known.join(", "));
         return Err(ScenarioError::Stage(why));
     };
-    cluster
-        .delete(kind, namespace, name)
-        .map_err(|status| ScenarioError::Stage(format!("deleting {object}: {status}")))
+    cluster.delete(kind, namespace, name).map_err(|status| ScenarioError::Stage(format!("deleting {object}: {status}")))
 }
 
 /// Gives a Canary a command, as the command line does.
@@ -69,8 +68,7 @@ pub(crate) fn command(cluster: &Cluster, namespace: &str, canary: &str, word: &s
 
 fn unknown(cluster: &Cluster, namespace: &str, workload: &str) -> ScenarioError {
     let all = WORKLOADS.into_iter().flat_map(|kind| cluster.list(Kind { group: "apps", kind }, namespace));
-    let known: Vec<String> =
-        all.filter_map(|object| object["metadata"]["name"].as_str().map(str::to_owned)).collect();
+    let known: Vec<String> = all.filter_map(|object| object["metadata"]["name"].as_str().map(str::to_owned)).collect();
     ScenarioError::Stage(format!(
         "image of {workload}: there is no Deployment or DaemonSet of that name in {namespace}; there are {}",
         known.join(", ")

@@ -7,7 +7,7 @@ mod happenings;
 mod invariants;
 pub mod scenario;
 pub mod stage;
-mod surroundings;
+pub(crate) mod surroundings;
 pub mod transcript;
 pub mod verdict;
 
@@ -23,7 +23,7 @@ use crate::paint;
 use scenario::Scenario;
 use stage::Played;
 
-const CANARY: Kind<'static> = Kind { group: "flagger.app", kind: "Canary" };
+pub(crate) const CANARY: Kind<'static> = Kind { group: "flagger.app", kind: "Canary" };
 
 /// What is to be played.
 #[derive(Debug, Args)]

@@ -182,7 +182,8 @@ fn read(path: &Path) -> Result<String, ScenarioError> {
 }
 
 fn yaml(path: &Path, text: &str) -> Result<Value, ScenarioError> {
-    serde_saphyr::from_str(text).map_err(|error| ScenarioError::Syntax { path: path.to_owned(), why: error.to_string() })
+    serde_saphyr::from_str(text)
+        .map_err(|error| ScenarioError::Syntax { path: path.to_owned(), why: error.to_string() })
 }
 
 fn new_year() -> Timestamp {

@@ -295,7 +295,7 @@ async fn lead(election: Option<Election>, controller: &Controller) {
 }
 
 /// The kubelet asks how containers behave.
-struct Software(Around);
+pub(crate) struct Software(pub(crate) Around);
 
 impl Behaviour for Software {
     fn of(&self, image: &str, age: Duration) -> Life {
@@ -304,7 +304,7 @@ impl Behaviour for Software {
 }
 
 /// The gateways that a Canary's routes are attached to: where they come from is not what a scenario is about.
-fn gateways(object: &Value) -> Vec<Value> {
+pub(crate) fn gateways(object: &Value) -> Vec<Value> {
     let references = object.pointer("/spec/service/gatewayRefs").and_then(Value::as_array);
     let gateway = |reference: &Value| {
         json!({
@@ -316,7 +316,8 @@ fn gateways(object: &Value) -> Vec<Value> {
     references.into_iter().flatten().map(gateway).collect()
 }
 
-fn apply(cluster: &Cluster, mut object: Value, namespace: &str) -> Result<(), ScenarioError> {
+/// Applies an object as the GitOps operator does, in that namespace unless it names one; an empty one is none.
+pub(crate) fn apply(cluster: &Cluster, mut object: Value, namespace: &str) -> Result<(), ScenarioError> {
     if object.pointer("/metadata/namespace").is_some_and(Value::is_null)
         && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
     {

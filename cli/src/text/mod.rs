@@ -289,7 +289,8 @@ fn tone(look: Look) -> Tone {
 }
 
 /// Twenty cells, full up to `percent`.
-fn bar(percent: i64) -> String {
+/// As long as the part is large, with its number.
+pub(crate) fn bar(percent: i64) -> String {
     const CELLS: i64 = 20;
     let full = (percent.clamp(0, 100) * CELLS / 100) as usize;
     format!("{}{} {percent}%", "█".repeat(full), "░".repeat(CELLS as usize - full))

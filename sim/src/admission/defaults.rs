@@ -14,7 +14,10 @@ pub(crate) fn default(resource: &Resource, live: Option<&Value>, next: &mut Valu
         ("apps", "StatefulSet") => stateful_set(next),
         ("batch", "Job") => job(&mut next["spec"]),
         ("batch", "CronJob") => cron_job(next),
-        ("", "Pod") => pods::default_spec(&mut next["spec"]),
+        ("", "Pod") => {
+            pods::default_spec(&mut next["spec"]);
+            pods::default_requests(&mut next["spec"]);
+        }
         ("", "Service") => service(next),
         ("", "Secret") => secret(next),
         ("", "Event") => event(next),

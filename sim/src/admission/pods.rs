@@ -59,12 +59,6 @@ fn default_container(container: &mut Value) {
             default_probe(probe);
         }
     }
-    if let Some(limits) = container.pointer("/resources/limits").cloned() {
-        set(&mut container["resources"], "requests", json!({}));
-        for (name, value) in limits.as_object().into_iter().flatten() {
-            set(&mut container["resources"]["requests"], name, value.clone());
-        }
-    }
 }
 
 fn default_probe(probe: &mut Value) {
@@ -100,6 +94,19 @@ fn default_volume(volume: &mut Value) {
     }
     if volume.as_object().is_some_and(|volume| volume.len() == 1) {
         volume["emptyDir"] = json!({});
+    }
+}
+
+/// What is not limited is requested as much as it is limited. Not so in templates.
+pub(super) fn default_requests(spec: &mut Value) {
+    for list in ["initContainers", "containers"] {
+        for container in items(spec, list) {
+            let Some(limits) = container.pointer("/resources/limits").cloned() else { continue };
+            set(&mut container["resources"], "requests", json!({}));
+            for (name, value) in limits.as_object().into_iter().flatten() {
+                set(&mut container["resources"]["requests"], name, value.clone());
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::immutable;
-use crate::registry::{Kind, Resource};
+use crate::registry::{Resource, kinds};
 use crate::status::Cause;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
@@ -12,10 +12,6 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
                      and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
                      '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const SERVICE_NAME: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
-                            alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', \
-                            regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-
 /// Why an object cannot be called so.
 pub(crate) fn name_cause(resource: &Resource, name: &str) -> Option<Cause> {
     let is_label = |name: &str| {
@@ -31,11 +27,7 @@ pub(crate) fn name_cause(resource: &Resource, name: &str) -> Option<Cause> {
     if name.len() > 253 {
         return refused("must be no more than 253 bytes");
     }
-    if resource.is(Kind { group: "", kind: "Service" }) {
-        let fine = is_label(name) && name.starts_with(|letter: char| letter.is_ascii_lowercase()) && name.len() <= 63;
-        return if fine { None } else { refused(SERVICE_NAME) };
-    }
-    if resource.is(Kind { group: "", kind: "Namespace" }) {
+    if resource.is(kinds::SERVICE) || resource.is(kinds::NAMESPACE) {
         return if is_label(name) && name.len() <= 63 { None } else { refused(LABEL) };
     }
     if name.split('.').all(is_label) { None } else { refused(SUBDOMAIN) }
@@ -50,17 +42,48 @@ pub(crate) fn validate(resource: &Resource, live: Option<&Value>, next: &Value, 
         ("", "ConfigMap") => kept(live, next, &["data", "binaryData"], causes),
         ("", "Secret") => {
             kept(live, next, &["data"], causes);
-            if let Some(live) = live.filter(|live| live["type"] != next["type"]) {
-                let _ = live;
+            if live.is_some_and(|live| live["type"] != next["type"]) {
                 causes.push(immutable("type", &next["type"]));
             }
         }
+        ("", "Event") => event("involvedObject", next, causes),
+        ("events.k8s.io", "Event") => event("regarding", next, causes),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(next, causes),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(next, causes),
         _ => {}
     }
     labels(next, causes);
     owners(next, causes);
+    if let Some(live) = live {
+        finalizers(live, next, causes);
+    }
+}
+
+fn finalizers(live: &Value, next: &Value, causes: &mut Vec<Cause>) {
+    if live["metadata"]["deletionTimestamp"].is_null() {
+        return;
+    }
+    let listed = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let known = listed(live);
+    let new: Vec<String> = listed(next).iter().filter(|one| !known.contains(one)).map(|one| one.to_string()).collect();
+    if !new.is_empty() {
+        let why = format!(
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+            new.join(", ")
+        );
+        causes.push(Cause::forbidden("metadata.finalizers", &why));
+    }
+}
+
+/// An event stands where its object does; those about the cluster in `default`.
+fn event(about: &str, next: &Value, causes: &mut Vec<Cause>) {
+    let namespace = &next[about]["namespace"];
+    let place = namespace.as_str().unwrap_or_default();
+    let own = next["metadata"]["namespace"].as_str().unwrap_or_default();
+    if place != own && !(place.is_empty() && ["default", "kube-system"].contains(&own)) {
+        let cause = Cause::invalid("involvedObject.namespace", &place.into(), "does not match event.namespace");
+        causes.push(cause);
+    }
 }
 
 fn labels(next: &Value, causes: &mut Vec<Cause>) {

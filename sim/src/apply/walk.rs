@@ -93,7 +93,9 @@ fn compare_at(schema: &Schema, old: Option<&Value>, new: Option<&Value>, path: &
             path.pop();
         }
     }
-    if old.is_none() {
+    if path.is_empty() {
+        // The object itself belongs to nobody.
+    } else if old.is_none() {
         change.added.insert(path);
     } else if new.is_none() {
         change.removed.insert(path);

@@ -77,7 +77,8 @@ fn merge_objects(
         let Some(list) = name.strip_prefix("$setElementOrder/") else { continue };
         let (Some(order), None, Some(items)) = (order.as_array(), patch.get(list), merged.get(list)) else { continue };
         let field = schema.and_then(|schema| schema.field(list)).map(AsRef::as_ref);
-        let sorted = in_order(field, items.as_array().cloned().unwrap_or_default(), order);
+        let items = items.as_array().map(Vec::as_slice).unwrap_or_default();
+        let sorted = in_order(field, items.to_vec(), order, items);
         merged.insert(list.to_owned(), Value::Array(sorted));
     }
     Ok(merged)
@@ -121,25 +122,34 @@ fn merge_lists(
             }
         }
     }
-    Ok(match order {
-        Some(order) => in_order(schema, merged, order),
-        None => merged,
-    })
+    Ok(in_order(schema, merged, order.map_or(patch, Vec::as_slice), base))
 }
 
-/// Items in the order given; those that it does not name keep their place before the one they preceded.
-fn in_order(schema: Option<&Schema>, items: Vec<Value>, order: &[Value]) -> Vec<Value> {
+/// Items that the order names, in that order, among the others: one of those goes before the first named one that stood
+/// behind it before. So what is new comes first.
+fn in_order(schema: Option<&Schema>, items: Vec<Value>, order: &[Value], before: &[Value]) -> Vec<Value> {
     let key = schema.and_then(|schema| schema.strategy.merge_key.as_deref());
-    let place = |item: &Value| {
-        order.iter().position(|wanted| match key {
-            Some(key) => wanted.get(key) == item.get(key),
-            None => wanted == item,
-        })
+    let same = |left: &Value, right: &Value| match key {
+        Some(key) => left.get(key) == right.get(key),
+        None => left == right,
     };
-    let (mut named, others): (Vec<Value>, Vec<Value>) = items.into_iter().partition(|item| place(item).is_some());
-    named.sort_by_key(|item| place(item));
-    named.extend(others);
-    named
+    let place = |list: &[Value], item: &Value| list.iter().position(|other| same(other, item));
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        items.into_iter().partition(|item| place(order, item).is_some());
+    named.sort_by_key(|item| place(order, item));
+    let mut sorted = vec![];
+    let mut others = others.into_iter().peekable();
+    for item in named {
+        while let Some(other) = others.peek()
+            && let (Some(other), Some(item)) = (place(before, other), place(before, &item))
+            && other < item
+        {
+            sorted.extend(others.next());
+        }
+        sorted.push(item);
+    }
+    sorted.extend(others);
+    sorted
 }
 
 fn without_directives(object: &Map<String, Value>) -> Map<String, Value> {

@@ -71,17 +71,17 @@ impl State {
     /// Deletes an object. `true` when it is gone, `false` when it waits for finalizers or for its end.
     pub(crate) fn delete(&mut self, target: &Target, deletion: &Deletion) -> Result<(Arc<Value>, bool), Status> {
         let live = self.stored(target)?;
-        for (field, label, wanted) in
-            [("uid", "UID", &deletion.uid), ("resourceVersion", "ResourceVersion", &deletion.resource_version)]
-        {
-            if let Some(wanted) = wanted
-                && live["metadata"][field] != wanted.as_str()
-            {
+        for (field, label, wanted, why) in [
+            ("uid", "UID", &deletion.uid, "deleted and then recreated"),
+            ("resourceVersion", "ResourceVersion", &deletion.resource_version, "modified"),
+        ] {
+            let stands = live["metadata"][field].as_str().unwrap_or_default();
+            if let Some(wanted) = wanted.as_ref().filter(|wanted| *wanted != stands) {
                 let why = format!(
-                    "Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {}",
-                    live["metadata"][field].as_str().unwrap_or_default()
+                    "the {label} in the precondition ({wanted}) does not match the {label} in record ({stands}). The \
+                     object might have been {why}"
                 );
-                return Err(Status::conflict(&target.resource, &target.name, &why));
+                return Err(Status::precondition(&target.resource, &target.name, &why));
             }
         }
         admission::may_delete(&target.resource, &target.name)?;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::write::scale_view;
+use super::write::{matches_request, scale_view};
 use crate::apply;
 use crate::patch;
 use crate::state::{Author, Options, Part, State, Target, Written};
-use crate::status::{Cause, Status};
+use crate::status::Status;
 use crate::views;
 
 /// A change to an object.
@@ -47,11 +47,7 @@ impl State {
         if !object.is_object() {
             return Err(Status::bad_request("the patched object is no object any more"));
         }
-        let name = &object["metadata"]["name"];
-        if *name != target.name.as_str() {
-            let cause = Cause::invalid("metadata.name", name, "field is immutable");
-            return Err(Status::invalid(&target.resource, &target.name, &[cause]));
-        }
+        matches_request(target, &object)?;
         self.update_from(target, &live, object, Author::ByChange, options)
     }
 

@@ -17,6 +17,9 @@ impl State {
     pub(crate) fn create(&mut self, target: &Target, object: Value, options: &Options) -> Result<Written, Status> {
         must_be_object(&object)?;
         let mut target = target.clone();
+        if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
+            return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
+        }
         if target.name.is_empty() {
             target.name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         }
@@ -84,9 +87,13 @@ pub(crate) fn scale_view(target: &Target, object: &Value) -> Result<Value, Statu
             "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
         },
-        "spec": { "replicas": object.pointer(&scale.spec_replicas).cloned().unwrap_or(json!(0)) },
+        "spec": {},
         "status": { "replicas": object.pointer(&scale.status_replicas).cloned().unwrap_or(json!(0)) },
     });
+    // None is left out, as everything that is empty.
+    if let Some(replicas) = object.pointer(&scale.spec_replicas).filter(|replicas| **replicas != 0) {
+        view["spec"]["replicas"] = replicas.clone();
+    }
     if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
         view["status"]["selector"] = selector.into();
     }
@@ -132,7 +139,7 @@ fn set(object: &mut Value, pointer: &str, value: Value) {
 }
 
 /// The body must be about what the path names.
-fn matches_request(target: &Target, object: &Value) -> Result<(), Status> {
+pub(super) fn matches_request(target: &Target, object: &Value) -> Result<(), Status> {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = if target.part == Part::Scale {
         ("autoscaling/v1".to_owned(), "Scale")
