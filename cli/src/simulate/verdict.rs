@@ -1,7 +1,7 @@
 //! Whether a scenario ended as it should.
 
 use controller::rollout_view::{phase_word, read_status};
-use crds::Phase;
+use crds::{CanaryStatus, Phase};
 use serde::Serialize;
 use serde_json::Value;
 use sim::Cluster;
@@ -45,7 +45,7 @@ pub(crate) fn at_rest(cluster: &Cluster) -> bool {
             | Phase::Promoting
             | Phase::Finalising
             | Phase::Terminating
-            | Phase::Terminated => status.waiting_for.iter().any(|wait| wait.reason == "InvalidSpec"),
+            | Phase::Terminated => is_refused(&status),
         }
     })
 }
@@ -78,7 +78,8 @@ pub(crate) fn judge(
     }
     if expect.phases.is_empty() && !expect.may_fail {
         for canary in &canaries {
-            if read_status(canary, &mut Vec::new()).phase == Phase::Failed {
+            let status = read_status(canary, &mut Vec::new());
+            if status.phase == Phase::Failed || is_refused(&status) {
                 objections.push(waits(canary));
             }
         }
@@ -108,6 +109,11 @@ pub(crate) fn judge(
         objections.push(format!("{failed_requests} requests failed, {most} may"));
     }
     Verdict { objections, requests: total.requests, failed_requests }
+}
+
+/// True for a Canary that means nothing.
+fn is_refused(status: &CanaryStatus) -> bool {
+    status.waiting_for.iter().any(|wait| wait.reason == "InvalidSpec")
 }
 
 /// Where a Canary is, and what it waits for.
