@@ -83,9 +83,8 @@ fn written(seed: u64, dice: &mut ChaCha8Rng) -> Value {
     }
     let unfit = |kind: &str| (1..=4).map(|release| format!("{kind}-{release}")).collect::<Vec<_>>();
     let unfit = if promoted || skips { vec![] } else { [unfit("bad"), unfit("never")].concat() };
-    let (replicas, elected) = *[(1, false), (1, false), (1, false), (2, true), (2, false)]
-        .choose(dice)
-        .expect("the list is not empty");
+    let (replicas, elected) =
+        *[(1, false), (1, false), (1, false), (2, true), (2, false)].choose(dice).expect("the list is not empty");
     let controller = if elected { json!(["--enable-leader-election"]) } else { json!([]) };
     json!({
         "about": format!("chaos {seed}: {style}"), "seed": seed, "objects": objects, "traffic": traffic,

@@ -52,7 +52,9 @@ impl Invariants {
                     self.sum(now, &format!("HTTPRoute {name}"), rule, "/backendRefs");
                 }
             }
-            Some("TraefikService") => self.sum(now, &format!("TraefikService {name}"), object, "/spec/weighted/services"),
+            Some("TraefikService") => {
+                self.sum(now, &format!("TraefikService {name}"), object, "/spec/weighted/services")
+            }
             Some("Ingress") => {
                 let weight = &object["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"];
                 let weight = weight.as_str().map_or(Some(0), |weight| weight.parse::<u64>().ok());

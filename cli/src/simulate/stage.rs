@@ -134,10 +134,8 @@ impl Stage {
     }
 
     async fn play(self, scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError> {
-        let mut seen = Seen {
-            transcript: Transcript::new(&self.cluster, scenario.start),
-            invariants: Invariants::new(scenario),
-        };
+        let mut seen =
+            Seen { transcript: Transcript::new(&self.cluster, scenario.start), invariants: Invariants::new(scenario) };
         let actors = Controllers::new(self.cluster.clone(), Arc::new(Software(self.around.clone()))).run();
         let directed = timeout(scenario.within, self.direct(scenario, folder, &mut seen));
         let in_time = tokio::select! {
@@ -204,12 +202,7 @@ impl Stage {
     }
 
     /// Lets things happen when their time has come; returns when all rests.
-    async fn direct(
-        &self,
-        scenario: &Scenario,
-        folder: &Path,
-        seen: &mut Seen,
-    ) -> Result<(), ScenarioError> {
+    async fn direct(&self, scenario: &Scenario, folder: &Path, seen: &mut Seen) -> Result<(), ScenarioError> {
         self.rest(seen).await;
         self.opening.notify_one();
         let begin = Instant::now();
