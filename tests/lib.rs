@@ -1,1 +1,1 @@
-//! See the tests.
+//! Has tests only: `cargo test -p scenarios`.

@@ -1,0 +1,42 @@
+//! Rollouts that only a seed thought of. `SERIN_SEEDS=1000 cargo test --release -p scenarios chaos` plays more of them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread;
+
+use cli::simulate::chaos::scenario;
+use cli::simulate::stage::play;
+
+const SEEDS: u64 = 24;
+const THREADS: usize = 2;
+
+/// What went wrong, if anything did.
+fn trouble(seed: u64) -> Option<String> {
+    let told = |why: String| Some(format!("seed {seed}: {why}\n  again: serin simulate --chaos {seed}"));
+    let scenario = scenario(seed).expect("a scenario");
+    match catch_unwind(AssertUnwindSafe(|| play(&scenario, Path::new(".")))) {
+        Ok(Ok(played)) if played.verdict.is_met() => None,
+        Ok(Ok(played)) => told(played.verdict.objections.join("; ")),
+        Ok(Err(error)) => told(error.to_string()),
+        Err(_) => told("it panics".into()),
+    }
+}
+
+#[test]
+fn chaos_breaks_no_promise() {
+    let seeds = std::env::var("SERIN_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("SERIN_SEEDS is a number"));
+    let threads: Vec<_> = (1..=THREADS as u64)
+        .map(|first| thread::spawn(move || (first..=seeds).step_by(THREADS).filter_map(trouble).collect::<Vec<_>>()))
+        .collect();
+    let troubles: Vec<String> = threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).collect();
+    assert!(troubles.is_empty(), "{} of {seeds} seeds:\n{}", troubles.len(), troubles.join("\n"));
+}
+
+#[test]
+fn a_seed_goes_the_same_way_twice() {
+    for seed in [3, 7] {
+        let once = play(&scenario(seed).expect("a scenario"), Path::new(".")).expect("a play");
+        let again = play(&scenario(seed).expect("a scenario"), Path::new(".")).expect("a play");
+        assert_eq!(once.transcript.to_string(), again.transcript.to_string(), "seed {seed}");
+    }
+}

@@ -1,0 +1,4 @@
+//! Whole rollouts in a simulated cluster, with the real controller.
+
+mod chaos;
+mod golden;
