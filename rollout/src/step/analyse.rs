@@ -44,7 +44,7 @@ impl Pass<'_> {
                     // The first look is at pods that served for a whole interval.
                     self.memory.matched_since = None;
                 }
-                self.wait("CanaryNotReady", format!("{} is not ready: {why}", self.spec.target.name));
+                self.wait_for_pods("CanaryNotReady", format!("{} is not ready: {why}", self.spec.target.name));
                 return Ok(Desired::steady(&self.state));
             }
             Readiness::ScaledToZero => return Ok(self.scale_up_again()),
@@ -69,7 +69,7 @@ impl Pass<'_> {
         if let Some(primary) = &self.seen.primary
             && let Readiness::NotYet(why) = &primary.readiness
         {
-            self.wait("PrimaryNotReady", format!("{} is not ready: {why}", self.spec.primary_name()));
+            self.wait_for_pods("PrimaryNotReady", format!("{} is not ready: {why}", self.spec.primary_name()));
             return Ok(Desired::steady(&self.state));
         }
         if self.state.paused {

@@ -18,7 +18,7 @@ impl Pass<'_> {
         if let Some(primary) = &self.seen.primary
             && let Readiness::NotYet(why) = &primary.readiness
         {
-            self.wait("PrimaryNotReady", format!("{} is not ready: {why}", self.spec.primary_name()));
+            self.wait_for_pods("PrimaryNotReady", format!("{} is not ready: {why}", self.spec.primary_name()));
             return Ok(Desired::steady(&self.state));
         }
         if self.has_hooks(HookKind::ConfirmRollout) {

@@ -52,7 +52,7 @@ impl Pass<'_> {
         match &target.readiness {
             Readiness::Ready => {}
             Readiness::NotYet(why) => {
-                self.wait("TargetNotReady", format!("{name} must serve before its primary goes: {why}"));
+                self.wait_for_pods("TargetNotReady", format!("{name} must serve before its primary goes: {why}"));
                 return Ok(desired);
             }
             Readiness::Stuck(why) => {

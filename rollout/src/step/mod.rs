@@ -274,6 +274,13 @@ impl Pass<'_> {
         self.waiting.push(WaitingFor { reason: reason.to_owned(), message });
     }
 
+    /// Waits for pods. That they make no progress any more is nothing that would be seen to change, so it is looked for
+    /// when their time is up.
+    fn wait_for_pods(&mut self, reason: &str, message: String) {
+        self.wait(reason, message);
+        self.wake_at(self.after(self.now, self.spec.progress_deadline));
+    }
+
     /// Waits and says so as an event, once as long as the words stay the same.
     fn wait_told(&mut self, reason: &str, message: String) {
         if !self.memory.told.contains(&message) {

@@ -38,7 +38,7 @@ impl Pass<'_> {
         match self.seen.primary.as_ref().map(|primary| &primary.readiness) {
             Some(Readiness::Ready) => Ok(self.shift_back(weight)),
             Some(Readiness::NotYet(why)) => {
-                self.wait("PrimaryNotReady", format!("{primary_name} is not ready: {why}"));
+                self.wait_for_pods("PrimaryNotReady", format!("{primary_name} is not ready: {why}"));
                 Ok(Desired::steady(&self.state))
             }
             Some(Readiness::ScaledToZero) => {

@@ -384,3 +384,20 @@ fn deletion_gives_the_target_back() {
     let free = Look::new(spec(canary()), settled(Stage::Succeeded)).with(|look| look.seen.deleting = true).go().step;
     assert_eq!((free.state.stage.phase(), desired(&free.desired).as_str()), (Phase::Succeeded, "0 untouched"));
 }
+
+/// Nothing changes in the cluster when pods make no progress any more.
+#[test]
+fn whoever_waits_for_pods_looks_again_when_their_time_is_up() {
+    let analysed = Look::new(spec(canary()), under_way(Stage::Progressing(run(20)))).canary_is(not_ready());
+    let promoted = Look::new(spec(canary()), under_way(Stage::Promoting { weight: 50 })).with(|look| {
+        let primary = look.seen.primary.as_mut().expect("a primary");
+        primary.revision = look.state.applied.as_ref().map(|applied| applied.id.clone());
+        primary.readiness = not_ready();
+    });
+    for look in [analysed, promoted] {
+        let (now, deadline) = (look.now, look.spec.progress_deadline);
+        let step = look.go().step;
+        let wait = step.wake.map(|wake| wake.duration_since(now));
+        assert_eq!(wait, jiff::SignedDuration::try_from(deadline).ok(), "{:?}", step.waiting);
+    }
+}
