@@ -7,7 +7,7 @@ use std::thread;
 use cli::simulate::chaos::scenario;
 use cli::simulate::stage::play;
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 60;
 const THREADS: usize = 2;
 
 /// What went wrong, if anything did.
