@@ -53,5 +53,5 @@ pub mod writer;
 #[cfg(test)]
 mod writer_tests;
 
-pub use run::{arguments, main, resources, run, settings};
+pub use run::{arguments, lead, main, resources, run, settings};
 pub use watch::Ownership;

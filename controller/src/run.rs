@@ -150,19 +150,26 @@ async fn show(address: &str, context: &Context, health: &Health, stopped: watch:
     Ok(())
 }
 
-/// Waits for leadership where there is an election, and works until the end; returns why leadership was lost.
-async fn lead(election: Option<Election>, controller: &Controller, stopped: watch::Receiver<bool>) -> Option<String> {
+/// Waits for leadership where there is an election, and works until `stopped` is true or its sender gone; returns why
+/// leadership was lost.
+pub async fn lead(
+    election: Option<Election>,
+    controller: &Controller,
+    stopped: watch::Receiver<bool>,
+) -> Option<String> {
     let Some(election) = election else {
         controller.work(until(stopped)).await;
         return None;
     };
     let mut leadership = tokio::select! {
+        biased;
         leadership = election.acquire() => leadership,
         () = until(stopped.clone()) => return None,
     };
     let (ended, end) = watch::channel(false);
     let stop = async move {
         tokio::select! {
+            biased;
             () = until(stopped) => {}
             () = until(end) => {}
         }
@@ -170,6 +177,7 @@ async fn lead(election: Option<Election>, controller: &Controller, stopped: watc
     let working = controller.work(stop);
     tokio::pin!(working);
     tokio::select! {
+        biased;
         () = &mut working => {
             leadership.release().await;
             None

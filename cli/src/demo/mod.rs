@@ -20,7 +20,7 @@ use controller::metrics::Metrics;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use sim::controllers::{Controllers, make_nodes};
+use sim::controllers::Controllers;
 use sim::world::{Description, World};
 use sim::{Cluster, SystemClock};
 use tokio::net::TcpListener;
@@ -30,6 +30,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::complaint::Complaint;
 use crate::paint::{Paint, Tone, write_out};
+use crate::simulate::scenario::ScenarioError;
 use crate::simulate::stage::{self, Software};
 use crate::simulate::surroundings::Around;
 use narrator::Narrator;
@@ -108,6 +109,9 @@ enum DemoError {
     /// The cluster cannot be put up.
     #[error("{0}")]
     Stage(String),
+    /// As a scenario cannot.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
     /// Nothing can be printed.
     #[error("writing the output: {0}")]
     Output(#[from] std::io::Error),
@@ -197,14 +201,10 @@ async fn listen(what: &'static str, port: u16) -> Result<TcpListener, DemoError>
 fn cluster() -> Result<Cluster, DemoError> {
     let cluster = Cluster::new(SystemClock);
     let gateway = json!({ "spec": { "service": { "gatewayRefs": [{ "name": "public", "namespace": "edge" }] } } });
-    let definitions = crds::all_crds().into_iter().chain(sim::networking::definitions());
-    for object in definitions {
-        stage::apply(&cluster, object, "").map_err(|error| DemoError::Stage(error.to_string()))?;
-    }
+    stage::equip(&cluster)?;
     for object in stage::gateways(&gateway) {
-        stage::apply(&cluster, object, "").map_err(|error| DemoError::Stage(error.to_string()))?;
+        stage::apply(&cluster, object, "")?;
     }
-    make_nodes(&cluster, 3).map_err(|status| DemoError::Stage(format!("making nodes: {status}")))?;
     Ok(cluster)
 }
 
@@ -225,8 +225,7 @@ fn world(cluster: &Cluster) -> Result<World, DemoError> {
 }
 
 fn controller(cluster: &Cluster, around: &Around) -> Result<Controller, DemoError> {
-    let args = controller::arguments(FLAGS.map(str::to_owned)).map_err(|error| DemoError::Stage(error.to_string()))?;
-    let settings = controller::settings(&args).map_err(|error| DemoError::Stage(format!("{error:#}")))?;
+    let (_, settings) = stage::told(FLAGS.map(str::to_owned))?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), &settings.provider);
     let surroundings = Surroundings {
         client: cluster.client(),

@@ -100,7 +100,7 @@ impl Repository {
 
     async fn apply(&self, commit: &str, cluster: &Cluster) -> Result<(), DemoError> {
         for object in self.objects(commit).await? {
-            stage::apply(cluster, object, super::NAMESPACE).map_err(|error| DemoError::Stage(error.to_string()))?;
+            stage::apply(cluster, object, super::NAMESPACE)?;
         }
         Ok(())
     }

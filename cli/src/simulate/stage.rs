@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use controller::args::ControllerArgs;
 use controller::assembly::{Controller, Surroundings};
 use controller::clock::Clock;
 use controller::context::Settings;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use sim::controllers::{Behaviour, Controllers, Life, make_nodes};
 use sim::world::{Description, World};
 use sim::{Cluster, Kind, RuntimeClock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::faults::Weather;
@@ -94,17 +95,9 @@ struct Stage {
 
 impl Stage {
     fn set(scenario: &Scenario, folder: &Path) -> Result<Stage, ScenarioError> {
-        let args = controller::arguments(scenario.controller.iter().cloned())
-            .map_err(|error| ScenarioError::Stage(format!("controller: {error}")))?;
-        let settings = controller::settings(&args).map_err(|error| ScenarioError::Stage(format!("{error:#}")))?;
+        let (args, settings) = told(scenario.controller.iter().cloned())?;
         let cluster = Cluster::seeded(RuntimeClock::starting_at(scenario.start), scenario.seed);
-        for definition in crds::all_crds() {
-            apply(&cluster, definition, "")?;
-        }
-        for definition in sim::networking::definitions() {
-            apply(&cluster, definition, "")?;
-        }
-        make_nodes(&cluster, NODES).map_err(|status| ScenarioError::Stage(format!("making nodes: {status}")))?;
+        equip(&cluster)?;
         for object in objects(&scenario.objects, folder)? {
             for gateway in gateways(&object) {
                 apply(&cluster, gateway, &scenario.namespace)?;
@@ -163,6 +156,8 @@ impl Stage {
     }
 
     async fn replica(&self, replica: u32) {
+        // Never told: a replica ends by dying.
+        let (_stop, stopped) = watch::channel(false);
         for life in 0_u64.. {
             let controller = Controller::new(self.settings.clone(), self.surroundings());
             let election = self.lease.as_ref().map(|namespace| {
@@ -172,7 +167,7 @@ impl Stage {
             tokio::select! {
                 biased;
                 () = self.death.notified() => {}
-                () = lead(election, &controller) => {}
+                _ = controller::lead(election, &controller, stopped.clone()) => {}
             }
             controller.die();
             // As long as a pod needs to start again.
@@ -274,17 +269,19 @@ impl Stage {
     }
 }
 
-/// Works, as the leader where there is an election; returns when leadership is lost.
-async fn lead(election: Option<Election>, controller: &Controller) {
-    let Some(election) = election else {
-        return controller.work(std::future::pending()).await;
-    };
-    let mut leadership = election.acquire().await;
-    tokio::select! {
-        biased;
-        () = controller.work(std::future::pending()) => {}
-        _ = leadership.keep() => {}
+/// Gives an empty cluster what a platform team puts up: definitions and machines.
+pub(crate) fn equip(cluster: &Cluster) -> Result<(), ScenarioError> {
+    for definition in crds::all_crds().into_iter().chain(sim::networking::definitions()) {
+        apply(cluster, definition, "")?;
     }
+    make_nodes(cluster, NODES).map_err(|status| ScenarioError::Stage(format!("making nodes: {status}")))
+}
+
+/// What the controller is told by flags of `serin run`.
+pub(crate) fn told(flags: impl IntoIterator<Item = String>) -> Result<(ControllerArgs, Settings), ScenarioError> {
+    let args = controller::arguments(flags).map_err(|error| ScenarioError::Stage(format!("controller: {error}")))?;
+    let settings = controller::settings(&args).map_err(|error| ScenarioError::Stage(format!("{error:#}")))?;
+    Ok((args, settings))
 }
 
 /// The kubelet asks how containers behave.

@@ -1,15 +1,14 @@
 //! What the controller finds outside of the simulated cluster: the world's metrics server, hooks that answer as the
-//! scenario says, and receivers of alerts that only count.
+//! scenario says, and receivers of alerts that keep them to themselves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use controller::notifiers::{self, NotifierError};
 use controller::outside::Outside;
-use controller::providers::{self, Query};
+use controller::providers::{self, Patience, Query};
 use controller::webhooks::HookCall;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -22,21 +21,12 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 use url::form_urlencoded;
 
-/// As long as the controller waits for a metrics server.
-const PATIENCE: Duration = Duration::from_secs(12);
-
 /// The world around the cluster. Cheap to clone; all clones are the same world.
 #[derive(Clone)]
 pub(crate) struct Around {
     world: Arc<Mutex<World>>,
-    hooks: Arc<Mutex<Hooks>>,
-}
-
-#[derive(Default)]
-struct Hooks {
     /// Answers by URL; hooks that are not named say yes.
-    answers: BTreeMap<String, bool>,
-    alerts: u64,
+    hooks: Arc<Mutex<BTreeMap<String, bool>>>,
 }
 
 impl Around {
@@ -50,10 +40,10 @@ impl Around {
 
     /// From now on hooks at that URL answer so.
     pub(crate) fn answer(&self, url: &str, yes: bool) {
-        self.hooks().answers.insert(normal(url), yes);
+        self.hooks().insert(normal(url), yes);
     }
 
-    fn hooks(&self) -> MutexGuard<'_, Hooks> {
+    fn hooks(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,7 +53,7 @@ impl Outside for Around {
         async move {
             let around = self.clone();
             let server = router(move |text, at| around.world().query(at.unwrap_or(now), text));
-            match timeout(PATIENCE, ask(server, &query.text)).await {
+            match timeout(Patience::default().total, ask(server, &query.text)).await {
                 Ok(answer) => providers::understand(query, answer, now).await,
                 Err(_) => Reading::Unavailable("no answer in time".into()),
             }
@@ -73,13 +63,12 @@ impl Outside for Around {
 
     fn call<'a>(&'a self, call: HookCall<'a>) -> BoxFuture<'a, HookAnswer> {
         let url = call.hook.url.as_str();
-        let yes = self.hooks().answers.get(url).copied().unwrap_or(true);
+        let yes = self.hooks().get(url).copied().unwrap_or(true);
         let answer = if yes { HookAnswer::Yes } else { HookAnswer::No(format!("{url} says no")) };
         std::future::ready(answer).boxed()
     }
 
     fn tell<'a>(&'a self, _notice: &'a notifiers::Request) -> BoxFuture<'a, Result<(), NotifierError>> {
-        self.hooks().alerts += 1;
         std::future::ready(Ok(())).boxed()
     }
 }

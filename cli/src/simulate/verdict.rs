@@ -4,9 +4,8 @@ use controller::rollout_view::{phase_word, read_status};
 use crds::{CanaryStatus, Phase};
 use serde::Serialize;
 use serde_json::Value;
-use sim::Cluster;
-use sim::Kind;
 use sim::world::World;
+use sim::{Cluster, Kind};
 
 use super::CANARY;
 use super::scenario::Scenario;
