@@ -77,14 +77,27 @@ struct Past {
     /// Requests that each trouble could have met.
     met: Vec<u64>,
     writes: u64,
+    last_death: Option<Instant>,
 }
 
 impl Weather {
     pub(crate) fn new(troubles: Vec<Trouble>, deaths: Vec<u64>, seed: u64, death: Arc<Notify>) -> Weather {
         let met = vec![0; troubles.len()];
-        let past = Past { chance: ChaCha8Rng::seed_from_u64(seed), met, writes: 0 };
+        let past = Past { chance: ChaCha8Rng::seed_from_u64(seed), met, writes: 0, last_death: None };
         let past = Arc::new(Mutex::new(past));
         Weather { troubles: troubles.into(), deaths: deaths.into(), begin: Instant::now(), death, past }
+    }
+
+    /// A controller has died.
+    pub(crate) fn mourn(&self) {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).last_death = Some(Instant::now());
+    }
+
+    /// When the last trouble is over, deaths so far among them; the beginning where there is none.
+    pub(crate) fn clears_at(&self) -> Instant {
+        let last = self.begin + self.troubles.iter().map(|trouble| trouble.to).max().unwrap_or_default();
+        let death = self.past.lock().unwrap_or_else(PoisonError::into_inner).last_death;
+        death.map_or(last, |death| death.max(last))
     }
 }
 

@@ -31,6 +31,9 @@ use super::verdict::{self, Verdict};
 /// Everything rests when no Canary has changed for this long.
 const REST: Duration = Duration::from_secs(5);
 
+/// The longest back-off of the controller's watches and the time of a Lease, and some more.
+const PATIENCE: Duration = Duration::from_secs(75);
+
 const NAMESPACE: Kind<'static> = Kind { group: "", kind: "Namespace" };
 
 /// Machines that pods run on.
@@ -170,6 +173,7 @@ impl Stage {
                 _ = controller::lead(election, &controller, stopped.clone()) => {}
             }
             controller.die();
+            self.weather.mourn();
             // As long as a pod needs to start again.
             sleep(Duration::from_secs(2)).await;
         }
@@ -207,6 +211,10 @@ impl Stage {
             self.follow_until(begin + happening.at, seen).await;
             seen.catch_up(&self.cluster);
             self.happen(happening, scenario, folder, seen)?;
+        }
+        // What could not be written while requests went wrong or nobody led is made up for when the waits are over.
+        while Instant::now() < self.weather.clears_at() + PATIENCE {
+            self.follow_until(self.weather.clears_at() + PATIENCE, seen).await;
         }
         self.rest(seen).await;
         Ok(())
