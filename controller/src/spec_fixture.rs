@@ -28,6 +28,7 @@ pub(crate) fn spec() -> Spec {
         affinity: None,
         skip_analysis: false,
         revert_on_deletion: false,
+        git: rollout::spec::Git::default(),
         suspend: false,
         warnings: vec![],
     }

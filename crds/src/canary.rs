@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CanaryService, CanaryStatus, MatchRequest, number};
+use crate::{CanaryService, CanaryStatus, GitPolicy, MatchRequest, number};
 
 /// How changes of a workload are rolled out.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +81,9 @@ pub struct CanarySpec {
     pub suspend: bool,
     /// How the new revision is judged.
     pub analysis: CanaryAnalysis,
+    /// Serin: what happens in Git when a revision is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitPolicy>,
 }
 
 /// An object in the namespace of the Canary.

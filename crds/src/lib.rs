@@ -5,6 +5,7 @@
 
 mod alert_provider;
 mod canary;
+mod git;
 mod metric_template;
 mod number;
 mod publish;
@@ -17,6 +18,7 @@ pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub use alert_provider::*;
 pub use canary::*;
+pub use git::*;
 pub use metric_template::*;
 pub use publish::{PublishedFile, all_crds, published_files};
 pub use service::*;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Source;
+use crate::{GitRollback, Source};
 
 /// Where a rollout stands. The names are a contract with Argo CD, Flux and every script that reads them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -149,6 +149,9 @@ pub struct CanaryStatus {
     /// Serin: the command taken last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_command: Option<CommandTaken>,
+    /// Serin: how it stands in Git with the revision that was taken back last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitRollback>,
 }
 
 /// A condition of a Canary.

@@ -19,6 +19,8 @@ pub struct Desired {
     pub revert: bool,
     /// What to do with the finalizer.
     pub finalizer: FinalizerAction,
+    /// What to do with who applies the target from Git.
+    pub hold: HoldAction,
 }
 
 /// Where traffic should go.
@@ -67,6 +69,17 @@ pub enum FinalizerAction {
     Remove,
 }
 
+/// What to do with who applies the target from Git.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldAction {
+    /// Leave it alone.
+    Keep,
+    /// Keep it from applying what it has applied.
+    Set,
+    /// Let it go on.
+    Lift,
+}
+
 impl Desired {
     /// What a state wants when nothing is under way but keeping things as they are.
     pub fn steady(state: &State) -> Desired {
@@ -103,6 +116,7 @@ impl Desired {
             target: ScaleAction::Keep,
             revert: false,
             finalizer: FinalizerAction::Keep,
+            hold: HoldAction::Keep,
         }
     }
 }

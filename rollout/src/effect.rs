@@ -22,6 +22,9 @@ pub enum Effect {
         /// Without analysis.
         skipped: bool,
     },
+    /// Revert in Git what [`crate::State::git`] says, unless that is under way; acknowledged through
+    /// [`crate::Memory::git_outcome`].
+    RevertInGit,
     /// Send what is owed as an alert; acknowledged through [`crate::Memory::delivered`].
     Deliver(Owed),
 }

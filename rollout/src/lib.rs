@@ -76,7 +76,8 @@ pub mod step;
 pub use desired::Desired;
 pub use effect::{Effect, Owed};
 pub use observation::{
-    Answers, Ask, Command, History, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic,
+    Answers, Ask, Command, DeployerSeen, GitOutcome, History, Memory, Observation, PrimarySeen, Settings, TargetSeen,
+    Traffic,
 };
 pub use readiness::Readiness;
 pub use reading::{HookAnswer, Reading};

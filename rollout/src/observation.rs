@@ -37,8 +37,53 @@ pub struct Observation {
     pub apex: bool,
     /// What the routes express.
     pub traffic: Traffic,
+    /// Who applies the target from Git, as long as it is held or to be.
+    pub deployer: Option<DeployerSeen>,
     /// What keeps the shell from seeing or writing, each with reason and message.
     pub problems: Vec<(String, String)>,
+}
+
+/// Who applies the target from Git.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeployerSeen {
+    /// The newest commit that its source shows.
+    pub head: Option<String>,
+    /// This Canary keeps it from applying.
+    pub held: bool,
+    /// Somebody else does.
+    pub suspended: bool,
+}
+
+/// What came of a revert in Git.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GitOutcome {
+    /// It was pushed.
+    Reverted {
+        /// The new commit.
+        commit: String,
+    },
+    /// It waits in a pull request.
+    Proposed {
+        /// Its page.
+        url: String,
+        /// Why it was not pushed, where that was asked for.
+        why: Option<String>,
+    },
+    /// Git asks for something else already.
+    MovedOn {
+        /// What was found.
+        message: String,
+    },
+    /// It cannot be done by a program; with the mend.
+    Blocked {
+        /// Why, and what a person can do.
+        message: String,
+    },
+    /// It is tried again.
+    Delayed {
+        /// Why.
+        message: String,
+    },
 }
 
 /// The target workload.
@@ -109,6 +154,8 @@ pub struct Memory {
     pub told: Vec<String>,
     /// Why the last look did not lead on: a closed gate, or metrics that cannot be read.
     pub held: Option<WaitingFor>,
+    /// What came of the revert in Git of that revision.
+    pub git_outcome: Option<(String, GitOutcome)>,
     /// Alerts sent since the last status write.
     pub delivered: Vec<Owed>,
 }

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crds::{
-    AutoscalerReference, Canary, CanaryService, CanarySpec, IntOrString, MatchRequest, ObjectReference, StringMatch,
+    AutoscalerReference, Canary, CanaryService, CanarySpec, GitPolicy, IntOrString, MatchRequest, ObjectReference,
+    StringMatch,
 };
 use serde_json::Value;
 
 pub use self::duration::{DurationError, duration};
 use self::notes::{Notes, quoted};
-use crate::spec::{Autoscaler, Defaults, RouterAbility, Spec, Target, TargetKind};
+use crate::spec::{Autoscaler, Defaults, Git, RouterAbility, Spec, Target, TargetKind};
 
 /// A field that cannot be taken as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,9 +103,21 @@ pub fn parse(canary: &Canary, defaults: &Defaults<'_>) -> Result<Spec, Vec<Inval
             skip_analysis: spec.skip_analysis,
             revert_on_deletion: spec.revert_on_deletion,
             suspend: spec.suspend,
+            git: git(spec.git.as_ref()),
             warnings,
         }),
         _ => Err(errors),
+    }
+}
+
+/// What is not written is not done.
+fn git(policy: Option<&GitPolicy>) -> Git {
+    let Some(policy) = policy else { return Git::default() };
+    Git {
+        on_rollback: policy.on_rollback.unwrap_or_default(),
+        hold: !policy.no_hold,
+        secret: policy.secret_ref.as_ref().map(|secret| secret.name.clone()),
+        forge: policy.forge.clone().filter(|forge| !forge.is_empty()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::{CanaryService, MatchRequest};
+use crds::{CanaryService, MatchRequest, OnRollback};
 
 /// A parsed Canary.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,8 @@ pub struct Spec {
     pub revert_on_deletion: bool,
     /// Do nothing.
     pub suspend: bool,
+    /// What happens in Git when a revision is taken back.
+    pub git: Git,
     /// What was understood otherwise than written, to be told once.
     pub warnings: Vec<String>,
 }
@@ -59,6 +61,19 @@ impl Spec {
     pub fn primary_name(&self) -> String {
         format!("{}-primary", self.target.name)
     }
+}
+
+/// What happens in Git when a revision is taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Git {
+    /// What is written.
+    pub on_rollback: OnRollback,
+    /// Who applies the repository is kept from applying the revision again.
+    pub hold: bool,
+    /// Name of the Secret with what may write.
+    pub secret: Option<String>,
+    /// What the repository is on, where its address does not tell.
+    pub forge: Option<String>,
 }
 
 /// The workload that users change.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{CanaryStatus, Check, CommandTaken, Phase, Source};
+use crds::{CanaryStatus, Check, CommandTaken, GitRollback, Phase, Source};
 use jiff::Timestamp;
 
 use crate::effect::Owed;
@@ -194,6 +194,8 @@ pub struct State {
     pub checks: Vec<Check>,
     /// The command taken last.
     pub last_command: Option<CommandTaken>,
+    /// How it stands in Git with the revision that was taken back last.
+    pub git: Option<GitRollback>,
     /// What another controller left in the status, until it was adopted.
     pub foreign: Option<Foreign>,
 }
@@ -226,6 +228,7 @@ impl Default for State {
             unavailable_since: None,
             checks: Vec::new(),
             last_command: None,
+            git: None,
             foreign: None,
         }
     }
@@ -290,6 +293,7 @@ impl State {
             unavailable_since: status.unavailable_since,
             checks: status.checks.clone(),
             last_command: status.last_command.clone(),
+            git: status.git.clone(),
             foreign,
         }
     }
@@ -338,6 +342,7 @@ impl State {
             unavailable_since: self.unavailable_since,
             owed: self.owed.iter().map(ToString::to_string).collect(),
             last_command: self.last_command.clone(),
+            git: self.git.clone(),
             conditions: None,
             observed_generation: None,
             waiting_for: Vec::new(),

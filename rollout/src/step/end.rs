@@ -15,6 +15,7 @@ impl Pass<'_> {
         // After a failed promotion there is no working primary to go back to.
         let weight = if run.weight == 100 && self.primary_broken() { 100 } else { 0 };
         self.enter(Stage::Failed { weight, failed_checks: run.failed_checks });
+        self.owe_git(&alert);
         self.event(true, event);
         self.alert(severity, false, alert);
         if weight == 0 {
@@ -36,6 +37,11 @@ impl Pass<'_> {
     pub(super) fn terminate(&mut self) -> Flow {
         if !self.seen.finalizer {
             return Ok(Desired::untouched(&self.state));
+        }
+        if !self.spec.revert_on_deletion {
+            // The finalizer is there for a hold alone.
+            let finalizer = if self.holds() { FinalizerAction::Keep } else { FinalizerAction::Remove };
+            return Ok(Desired { finalizer, ..Desired::untouched(&self.state) });
         }
         if self.state.stage != Stage::Terminating {
             self.enter(Stage::Terminating);

@@ -9,6 +9,7 @@ mod begin;
 mod checks;
 pub(crate) mod command;
 mod end;
+mod git;
 mod idle;
 mod initialize;
 mod promote;
@@ -153,8 +154,9 @@ impl Pass<'_> {
         Ok(desired)
     }
 
-    fn finish(mut self, desired: Desired) -> Step {
+    fn finish(mut self, mut desired: Desired) -> Step {
         self.memory.looked = true;
+        self.follow_git(&mut desired);
         for owed in &self.state.owed {
             match owed {
                 Owed::Alert { .. } => self.effects.push(Effect::Deliver(owed.clone())),
@@ -176,7 +178,8 @@ impl Pass<'_> {
     }
 
     fn finalizer(&self) -> FinalizerAction {
-        match (self.spec.revert_on_deletion, self.seen.finalizer) {
+        // Who is held must be let go before the Canary is.
+        match (self.spec.revert_on_deletion || self.holds(), self.seen.finalizer) {
             (true, false) => FinalizerAction::Add,
             (false, true) => FinalizerAction::Remove,
             (true, true) | (false, false) => FinalizerAction::Keep,

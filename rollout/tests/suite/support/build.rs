@@ -46,6 +46,7 @@ pub(crate) fn spec(strategy: Strategy) -> Spec {
         affinity: None,
         skip_analysis: false,
         revert_on_deletion: false,
+        git: rollout::spec::Git::default(),
         suspend: false,
         warnings: Vec::new(),
     }
