@@ -1,6 +1,6 @@
 //! Tells people: Kubernetes Events, event hooks, alerts, metrics. All after the status was written.
 
-use crds::AlertProvider;
+use crds::{AlertProvider, Source};
 use rollout::spec::{HookKind, Severity, Spec};
 use rollout::{Effect, Owed, Step};
 use serde_json::Value;
@@ -23,14 +23,16 @@ pub async fn announce(scene: &Scene<'_>, canary: &Value, step: &Step, remembered
     context.metrics.weights(namespace, target, &spec.primary_name(), stage.weight());
     for effect in &step.effects {
         match effect {
-            Effect::Event { warning, message } => event(context, canary, Some(spec), *warning, message),
+            Effect::Event { warning, message } => {
+                event(context, canary, Some(spec), step.state.source.as_ref(), *warning, message);
+            }
             Effect::Ended { success, skipped } => {
                 let analysis = if *skipped { AnalysisStatus::Skipped } else { AnalysisStatus::Completed };
                 context.metrics.rollout(namespace, target, spec.strategy.as_str(), analysis, *success);
             }
             Effect::Deliver(owed) => {
                 if let Owed::Alert { severity, fields, message } = owed {
-                    alert(scene, canary, *severity, *fields, message).await;
+                    alert(scene, canary, step.state.source.as_ref(), *severity, *fields, message).await;
                 }
                 remembered.memory.delivered.push(owed.clone());
             }
@@ -39,7 +41,14 @@ pub async fn announce(scene: &Scene<'_>, canary: &Value, step: &Step, remembered
 }
 
 /// A Kubernetes Event, a line in the log, and a call of the event hooks in the background.
-pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bool, message: &str) {
+pub fn event(
+    context: &Context,
+    canary: &Value,
+    spec: Option<&Spec>,
+    source: Option<&Source>,
+    warning: bool,
+    message: &str,
+) {
     let text = |pointer| canary.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
     if warning {
@@ -48,7 +57,13 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
         tracing::info!(canary = %format!("{name}.{namespace}"), "{message}");
     }
     let kind = if warning { EventType::Warning } else { EventType::Normal };
-    context.events.publish(canary, kind, message);
+    let facts = source.map(Source::facts).unwrap_or_default();
+    // The message of a commit stands in the status; in an annotation it would be told with each of a hundred Events.
+    let annotations = facts
+        .iter()
+        .filter(|(word, _)| matches!(*word, "repository" | "commit" | "author" | "pullRequest" | "appliedBy"))
+        .map(|(word, value)| (format!("serin.dev/{word}"), value.clone()));
+    context.events.publish(canary, kind, message, annotations.collect());
     context.history.tell(canary, warning, message, context.now());
     let own: Vec<_> =
         spec.into_iter().flat_map(|spec| &spec.webhooks).filter(|hook| hook.kind == HookKind::Event).cloned().collect();
@@ -64,10 +79,10 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
             continue;
         };
         let (outside, name, namespace) = (context.outside.clone(), name.clone(), namespace.clone());
-        let message = message.to_owned();
+        let (message, facts) = (message.to_owned(), facts.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            let told = EventTold { message: &message, warning, time };
+            let told = EventTold { message: &message, warning, time, source: &facts };
             let call =
                 HookCall { hook: &hook, canary: &name, namespace: &namespace, phase, checksum: "", event: Some(&told) };
             if let rollout::HookAnswer::No(why) | rollout::HookAnswer::Failed(why) = outside.call(call).await {
@@ -77,7 +92,14 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
     }
 }
 
-async fn alert(scene: &Scene<'_>, canary: &Value, severity: Severity, fields: bool, message: &str) {
+async fn alert(
+    scene: &Scene<'_>,
+    canary: &Value,
+    source: Option<&Source>,
+    severity: Severity,
+    fields: bool,
+    message: &str,
+) {
     let (context, spec) = (scene.context, scene.spec);
     let notice = Notice {
         severity,
@@ -85,7 +107,7 @@ async fn alert(scene: &Scene<'_>, canary: &Value, severity: Severity, fields: bo
         namespace: scene.owner.namespace.clone(),
         message: message.to_owned(),
         fields: if fields {
-            notifiers::fields(spec, &scene.owner.namespace, &context.settings.cluster_name)
+            notifiers::fields(spec, source, &scene.owner.namespace, &context.settings.cluster_name)
         } else {
             Vec::new()
         },
@@ -97,7 +119,7 @@ async fn alert(scene: &Scene<'_>, canary: &Value, severity: Severity, fields: bo
                 Err(problem) => Err(problem),
             };
             if let Err(problem) = sent {
-                event(context, canary, Some(spec), true, &format!("Alert could not be sent: {problem}"));
+                event(context, canary, Some(spec), source, true, &format!("Alert could not be sent: {problem}"));
             }
         }
         return;
@@ -105,7 +127,7 @@ async fn alert(scene: &Scene<'_>, canary: &Value, severity: Severity, fields: bo
     for alert in spec.alerts.iter().filter(|alert| alert.severity <= severity) {
         let (namespace, name) = (alert.provider_namespace.as_str(), alert.provider_name.as_str());
         if let Err(why) = send(scene, namespace, name, &notice).await {
-            event(context, canary, Some(spec), true, &format!("Alert {} could not be sent: {why}", alert.name));
+            event(context, canary, Some(spec), source, true, &format!("Alert {} could not be sent: {why}", alert.name));
         }
     }
 }

@@ -103,6 +103,30 @@ impl Source {
         Some(line.chars().take(MESSAGE - 1).chain(['…']).collect())
     }
 
+    /// What is known, each as one word and a text: `repository`, `branch`, `tag`, `path`, `commit`, `author`, `message`,
+    /// `pullRequest` and `appliedBy`.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let author = self.author.as_ref().and_then(|author| match (&author.name, &author.mail) {
+            (Some(name), Some(mail)) => Some(format!("{name} <{mail}>")),
+            (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+            (None, None) => None,
+        });
+        [
+            ("repository", self.repository.clone()),
+            ("branch", self.branch.clone()),
+            ("tag", self.tag.clone()),
+            ("path", self.path.clone()),
+            ("commit", self.commit.clone()),
+            ("author", author),
+            ("message", self.message.clone()),
+            ("pullRequest", self.pull_request.clone()),
+            ("appliedBy", self.applied_by.as_ref().map(ToString::to_string)),
+        ]
+        .into_iter()
+        .filter_map(|(word, value)| Some((word, value?)))
+        .collect()
+    }
+
     /// `commit 4f2c1e9 by Mia: "Bump to 6.9.1" (Kustomization flux-system/apps)`, with as much of it as is known; `None` when
     /// nothing is but images.
     pub fn sentence(&self) -> Option<String> {

@@ -13,6 +13,7 @@ mod git;
 mod idle;
 mod initialize;
 mod promote;
+mod source;
 
 use crds::WaitingFor;
 use jiff::Timestamp;
@@ -79,6 +80,7 @@ pub fn step(input: Input<'_>) -> Outcome {
         settings: input.settings,
         now: input.now,
         state: input.state.clone(),
+        former: input.state,
         memory: input.memory.clone(),
         effects: Vec::new(),
         waiting: Vec::new(),
@@ -101,6 +103,7 @@ struct Pass<'a> {
     settings: &'a Settings,
     now: Timestamp,
     state: State,
+    former: &'a State,
     memory: Memory,
     effects: Vec<Effect>,
     waiting: Vec<WaitingFor>,
@@ -156,6 +159,9 @@ impl Pass<'_> {
 
     fn finish(mut self, mut desired: Desired) -> Step {
         self.memory.looked = true;
+        if let Some(target) = &self.seen.target {
+            self.attribute(target);
+        }
         self.follow_git(&mut desired);
         for owed in &self.state.owed {
             match owed {
