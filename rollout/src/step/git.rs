@@ -2,7 +2,7 @@
 
 use crds::{GitRollback, GitRollbackState, Hold, HoldState, OnRollback, Source};
 
-use crate::desired::{Desired, HoldAction};
+use crate::desired::{Desired, FinalizerAction, HoldAction};
 use crate::effect::Effect;
 use crate::observation::{DeployerSeen, GitOutcome};
 use crate::spec::Severity;
@@ -56,6 +56,9 @@ impl Pass<'_> {
             desired.hold = self.keep_still(hold, stands);
         }
         self.state.git = Some(git);
+        if self.holds() && !self.seen.finalizer && !self.seen.deleting {
+            desired.finalizer = FinalizerAction::Add;
+        }
         if self.state.stage == Stage::Succeeded && !self.holds() {
             self.state.git = None;
         }
@@ -179,7 +182,8 @@ impl Pass<'_> {
                 if hold.commit.is_none() {
                     hold.commit = head;
                 }
-                HoldAction::Set
+                // With the finalizer on, nobody stays held when the Canary is deleted.
+                if self.seen.finalizer { HoldAction::Set } else { HoldAction::Keep }
             }
             HoldState::Held | HoldState::Lifting if !held => {
                 hold.state = HoldState::Lifted;

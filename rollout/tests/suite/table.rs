@@ -5,6 +5,7 @@ mod adoption;
 mod commands;
 mod ends;
 mod gates;
+mod git;
 mod judging;
 mod steps;
 mod windows;

@@ -1,6 +1,6 @@
 //! What may happen in a random world.
 
-use crds::{Author, Check, CommandTaken, Phase, Source};
+use crds::{AppliedBy, Author, Check, CommandTaken, GitRollback, GitRollbackState, Hold, HoldState, Phase, Source};
 use proptest::prelude::*;
 use rollout::spec::{HookKind, Severity, Strategy as Shift};
 use rollout::state::{Foreign, Promoted};
@@ -287,8 +287,18 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
     let times = (moment(), moment(), moment(), moment());
     let source = || proptest::option::of(source());
     let sources = (source(), source());
-    (stages(), known, sources, cookies, any::<bool>(), lists, times, proptest::option::of(command)).prop_map(
-        |(stage, (applied, promoted, foreign), sources, cookies, paused, (owed, checks), times, last_command)| {
+    let answers = (proptest::option::of(command), proptest::option::of(git_rollback()));
+    (stages(), known, sources, cookies, any::<bool>(), lists, times, answers).prop_map(
+        |(
+            stage,
+            (applied, promoted, foreign),
+            sources,
+            cookies,
+            paused,
+            (owed, checks),
+            times,
+            (last_command, git),
+        )| {
             let (since, checked_at, former_traffic, unavailable_since) = times;
             let (source, promoted_source) = sources;
             State {
@@ -306,7 +316,36 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
                 unavailable_since,
                 checks,
                 last_command,
+                git,
                 foreign,
+            }
+        },
+    )
+}
+
+fn git_rollback() -> impl Strategy<Value = GitRollback> {
+    use GitRollbackState::{Blocked, MovedOn, Pending, Proposed, Reverted};
+    use HoldState::{Held, Lifted, Lifting, NotOurs, Wanted};
+    let text = || proptest::option::of("[a-z]{1,8}");
+    let object =
+        AppliedBy { api_version: "v1".into(), kind: "GitSource".into(), namespace: "eve".into(), name: "shop".into() };
+    let hold = (text(), proptest::sample::select(vec![Wanted, Held, Lifting, Lifted, NotOurs]))
+        .prop_map(move |(commit, state)| Hold { object: object.clone(), commit, state });
+    let state = proptest::sample::select(vec![Pending, Reverted, Proposed, MovedOn, Blocked]);
+    let texts = (text(), text(), text(), text(), text());
+    (word(), texts, time(), state, proptest::option::of(hold)).prop_map(
+        |(revision, (failed_commit, good_commit, revert_commit, pull_request, message), since, state, hold)| {
+            GitRollback {
+                revision,
+                failed_commit,
+                good_commit,
+                why: "it failed".into(),
+                since,
+                state,
+                revert_commit,
+                pull_request,
+                message,
+                hold,
             }
         },
     )

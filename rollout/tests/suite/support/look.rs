@@ -51,6 +51,7 @@ impl Look {
                 primary: Some(PrimarySeen { revision: Some("old".into()), readiness: Readiness::Ready }),
                 apex: true,
                 traffic,
+                deployer: None,
                 problems: Vec::new(),
             },
             spec,
@@ -187,7 +188,7 @@ impl Seen {
 pub(crate) fn events(effects: &[Effect]) -> Vec<String> {
     let event = |effect: &Effect| match effect {
         Effect::Event { warning, message } => Some(format!("{}{message}", if *warning { "! " } else { "" })),
-        Effect::Ended { .. } | Effect::Deliver(_) => None,
+        Effect::Ended { .. } | Effect::Deliver(_) | Effect::RevertInGit => None,
     };
     effects.iter().filter_map(event).collect()
 }

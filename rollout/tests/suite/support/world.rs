@@ -199,6 +199,7 @@ impl World {
                 Some(route) if route.accepted > self.now => Traffic::Pending("the gateway has not accepted it".into()),
                 Some(route) => Traffic::Split { weight: route.weight, mirrored: route.mirrored },
             },
+            deployer: None,
             problems: Vec::new(),
         }
     }
@@ -267,7 +268,7 @@ impl World {
             for effect in &pass.step.effects {
                 match effect {
                     Effect::Deliver(owed) => self.memory.delivered.push(owed.clone()),
-                    Effect::Event { .. } | Effect::Ended { .. } => {}
+                    Effect::Event { .. } | Effect::Ended { .. } | Effect::RevertInGit => {}
                 }
             }
         }
