@@ -132,7 +132,9 @@ fn change(status: &CanaryStatus) -> Option<Change> {
     if source.get("provisional").and_then(Value::as_bool).unwrap_or_default() {
         return None;
     }
-    Some(Change { repository: text("repository"), commit: text("commit")?, pull_request: text("pullRequest") })
+    let hexadecimal = |id: &String| (7..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let commit = text("commit").filter(hexadecimal)?;
+    Some(Change { repository: text("repository"), commit, pull_request: text("pullRequest") })
 }
 
 async fn alert(scene: &Scene<'_>, canary: &Value, notice: &Notice) {

@@ -131,7 +131,9 @@ impl Forge for AzureDevOps {
             ("searchCriteria.targetRefName", to.as_str()),
         ];
         Call::new(&about, Method::GET, &at(repository, &["pullrequests"], &query), Body::None, move |answer| {
-            Ok(answer.list("/value")?.iter().filter_map(|pull| pull_request(pull, &web)).collect())
+            // A branch of that name in a fork is another one.
+            let own = |pull: &&Value| pull.get("forkSource").is_none_or(Value::is_null);
+            Ok(answer.list("/value")?.iter().filter(own).filter_map(|pull| pull_request(pull, &web)).collect())
         })
     }
 

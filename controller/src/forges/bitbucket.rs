@@ -101,8 +101,11 @@ impl Forge for Bitbucket {
     fn open_pulls(&self, repository: &Repository, head: &str, base: &str) -> Call<Vec<PullRequest>> {
         let about = About::new(repository, &format!("looking for an open pull request of branch {head}"));
         let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        // A branch of that name in a fork is another one.
         let query = format!(
-            "state=\"OPEN\" AND source.branch.name=\"{}\" AND destination.branch.name=\"{}\"",
+            "state=\"OPEN\" AND source.repository.full_name=\"{}\" AND source.branch.name=\"{}\" \
+             AND destination.branch.name=\"{}\"",
+            quoted(&repository.name()),
             quoted(head),
             quoted(base)
         );

@@ -97,7 +97,11 @@ impl Forge for GitLab {
         let about = About::new(repository, &format!("looking for an open merge request of branch {head}"));
         let query = [("state", "opened"), ("source_branch", head), ("target_branch", base)];
         let url = at(repository, &["merge_requests"], &query);
-        Call::new(&about, Method::GET, &url, Body::None, |answer| pulls(&answer))
+        Call::new(&about, Method::GET, &url, Body::None, |answer| {
+            // A branch of that name in a fork is another one.
+            let own = |found: &&Value| found.get("source_project_id") == found.get("target_project_id");
+            Ok(answer.list("")?.iter().filter(own).filter_map(merge_request).collect())
+        })
     }
 
     fn open_pull(&self, repository: &Repository, pull: &NewPull) -> Call<PullRequest> {

@@ -186,15 +186,17 @@ fn github() {
 
 #[test]
 fn gitlab() {
-    let pull = |number: u64| json!({"id": 900 + number, "iid": number, "web_url": format!("https://gitlab.example.com/shop/team/config/-/merge_requests/{number}")});
+    let pull = |number: u64| json!({"id": 900 + number, "iid": number, "source_project_id": 5, "target_project_id": 5, "web_url": format!("https://gitlab.example.com/shop/team/config/-/merge_requests/{number}")});
     let ours = json!({"id": 301, "body": "<!-- serin: serin/shop.podinfo -->\n\nrolled back", "system": false});
+    let mut fork = pull(7);
+    fork["source_project_id"] = 6.into();
     let script = Script {
         pulls_of: vec![says(200, json!([pull(12)]))],
         status: says(201, json!({"id": 93, "status": "failed"})),
-        nothing: vec![says(200, json!([])), says(404, json!({"message": "404 Branch Not Found"}))],
+        nothing: vec![says(200, json!([fork])), says(404, json!({"message": "404 Branch Not Found"}))],
         commit: vec![says(201, json!({"id": MADE, "short_id": "7638417db6d"}))],
         opened: says(201, pull(13)),
-        open: vec![says(200, json!([pull(13)]))],
+        open: vec![says(200, json!([fork, pull(13)]))],
         no_comment: vec![says(200, json!([]))],
         added: says(201, json!({"id": 301})),
         commented: vec![says(200, json!([ours]))],
@@ -315,12 +317,14 @@ fn azuredevops() {
     let pull = |number: u64| json!({"pullRequestId": number, "status": "active", "url": "https://dev.azure.com/harbour/_apis/git/x"});
     let text = "<!-- serin: serin/shop.podinfo -->\n\nrolled back";
     let ours = json!({"id": 148, "status": "closed", "comments": [{"id": 1, "content": text, "commentType": "text"}]});
+    let mut fork = pull(7);
+    fork["forkSource"] = json!({"name": "refs/heads/serin/revert-4f2c1e9", "repository": {"name": "mia.config"}});
     let none = says(200, json!({"value": [], "count": 0}));
     let script = Script {
         pulls_of: vec![says(200, json!({"results": [{COMMIT: [pull(12)]}, {COMMIT: [pull(12), pull(11)]}]}))],
         status: says(201, json!({"id": 1, "state": "failed"})),
         nothing: vec![
-            none.clone(),
+            says(200, json!({"value": [fork], "count": 1})),
             says(200, json!({"value": [{"name": "refs/heads/serin/revert-4f2c1e9-2", "objectId": MADE}], "count": 1})),
         ],
         commit: vec![says(201, json!({"pushId": 21, "commits": [{"commitId": MADE}]}))],
