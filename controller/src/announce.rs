@@ -124,10 +124,13 @@ fn page(dashboard: &Url, namespace: &str, name: &str) -> Url {
     page
 }
 
-/// What brought the revision, by `source` of the status; one that is provisional may yet turn out to be another.
+/// What brought the revision, by `source` of the status.
 fn change(status: &CanaryStatus) -> Option<Change> {
-    let status = serde_json::to_value(status).ok()?;
-    let source = status.get("source")?;
+    change_of(serde_json::to_value(status).ok()?.get("source")?)
+}
+
+/// A source that is provisional may yet turn out to be another, so nothing is said of its commit.
+fn change_of(source: &Value) -> Option<Change> {
     let text = |key: &str| source.get(key).and_then(Value::as_str).map(str::to_owned);
     if source.get("provisional").and_then(Value::as_bool).unwrap_or_default() {
         return None;
@@ -181,4 +184,29 @@ async fn send(scene: &Scene<'_>, namespace: &str, name: &str, notice: &Notice) -
     }
     let request = notifiers::request(notice, &provider.spec, secret.as_ref()).map_err(|problem| problem.to_string())?;
     context.outside.tell(&request).await.map_err(|problem| problem.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_commit_that_is_known_for_sure_is_told_of() {
+        let commit = "4f2c1e9a0c6f1a5d3b7e8f9012345678abcdef01";
+        let whole = json!({"repository": "https://git.example.com/shop/config", "commit": commit, "pullRequest": "https://x/12"});
+        let found = change_of(&whole).unwrap();
+        assert_eq!((found.commit.as_str(), found.pull_request.as_deref()), (commit, Some("https://x/12")));
+        assert_eq!(change_of(&json!({"commit": commit, "provisional": true})), None);
+        for commit in [json!(null), json!("main"), json!("../../user"), json!("4f2c1e"), json!("g".repeat(40))] {
+            assert_eq!(change_of(&json!({"commit": commit})), None, "{commit}");
+        }
+    }
+
+    #[test]
+    fn a_notice_leads_to_the_rollout_on_the_dashboard() {
+        let dashboard = Url::parse("https://serin.example.com/").unwrap();
+        assert_eq!(page(&dashboard, "shop", "podinfo").as_str(), "https://serin.example.com/#/shop/podinfo");
+    }
 }
