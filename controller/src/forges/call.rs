@@ -22,7 +22,7 @@ type Read<T> = Box<dyn FnOnce(Response) -> Result<Next<T>, ForgeError> + Send>;
 
 /// One request, and how to go on from its answer. It ends in a `T`, maybe after further requests.
 pub struct Call<T> {
-    request: Result<Request, ForgeError>,
+    request: Box<Result<Request, ForgeError>>,
     read: Read<T>,
 }
 
@@ -57,7 +57,7 @@ impl<T: Send + 'static> Call<T> {
         body: Body,
         read: impl FnOnce(Answer) -> Result<T, ForgeError> + Send + 'static,
     ) -> Call<T> {
-        let (request, about) = (request(about, method, url, body), about.clone());
+        let (request, about) = (Box::new(request(about, method, url, body)), about.clone());
         let read = move |response: Response| {
             if let Some(problem) = super::error::problem_of(&response, &about) {
                 return Err(about.error(problem));
@@ -69,7 +69,7 @@ impl<T: Send + 'static> Call<T> {
 
     /// What is to be sent now.
     pub fn request(&self) -> Result<&Request, ForgeError> {
-        self.request.as_ref().map_err(Clone::clone)
+        (*self.request).as_ref().map_err(Clone::clone)
     }
 
     /// Goes on with the answer to [`Call::request`].
@@ -113,7 +113,7 @@ impl<T: Send + 'static> Call<T> {
     /// A conversation that cannot begin.
     pub(super) fn failed(error: ForgeError) -> Call<T> {
         let again = error.clone();
-        Call { request: Err(error), read: Box::new(move |_| Err(again)) }
+        Call { request: Box::new(Err(error)), read: Box::new(move |_| Err(again)) }
     }
 }
 
