@@ -1,21 +1,31 @@
 //! Tells people: Kubernetes Events, event hooks, alerts, metrics. All after the status was written.
 
-use crds::AlertProvider;
+use crds::{AlertProvider, CanaryStatus};
 use rollout::spec::{HookKind, Severity, Spec};
+use rollout::state::State;
 use rollout::{Effect, Owed, Step};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use url::Url;
 
 use crate::context::{Context, Remembered};
 use crate::events::EventType;
+use crate::forges::{self, Told};
 use crate::gather::secret_data;
 use crate::metrics::AnalysisStatus;
-use crate::notifiers::{self, Notice};
+use crate::notifiers::{self, Change, Notice};
 use crate::objects::kinds;
 use crate::observe::Scene;
 use crate::webhooks::{EventTold, HookCall};
 
 /// Tells what a step brought. An alert that cannot be sent is told as an event and not tried again for ever.
-pub async fn announce(scene: &Scene<'_>, canary: &Value, step: &Step, remembered: &mut Remembered) {
+pub async fn announce(
+    scene: &Scene<'_>,
+    canary: &Value,
+    status: &CanaryStatus,
+    step: &Step,
+    remembered: &mut Remembered,
+) {
     let (context, spec, owner) = (scene.context, scene.spec, scene.owner);
     let (namespace, target) = (owner.namespace.as_str(), spec.target.name.as_str());
     let stage = &step.state.stage;
@@ -30,7 +40,8 @@ pub async fn announce(scene: &Scene<'_>, canary: &Value, step: &Step, remembered
             }
             Effect::Deliver(owed) => {
                 if let Owed::Alert { severity, fields, message } = owed {
-                    alert(scene, canary, *severity, *fields, message).await;
+                    let notice = notice(scene, status, &step.state, *severity, *fields, message);
+                    alert(scene, canary, &notice).await;
                 }
                 remembered.memory.delivered.push(owed.clone());
             }
@@ -77,21 +88,62 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
     }
 }
 
-async fn alert(scene: &Scene<'_>, canary: &Value, severity: Severity, fields: bool, message: &str) {
-    let (context, spec) = (scene.context, scene.spec);
-    let notice = Notice {
+fn notice(
+    scene: &Scene<'_>,
+    status: &CanaryStatus,
+    state: &State,
+    severity: Severity,
+    fields: bool,
+    message: &str,
+) -> Notice {
+    let (context, spec, owner) = (scene.context, scene.spec, scene.owner);
+    let (phase, time) = (state.stage.phase(), state.since.unwrap_or_else(|| context.now()));
+    let cluster = context.settings.cluster_name.clone();
+    let fields = if fields { notifiers::fields(spec, &owner.namespace, &cluster) } else { Vec::new() };
+    let news = [&owner.uid, phase.as_str(), severity.as_str(), &time.to_string(), message].join("\n");
+    Notice {
         severity,
-        canary: scene.owner.name.clone(),
-        namespace: scene.owner.namespace.clone(),
+        canary: owner.name.clone(),
+        namespace: owner.namespace.clone(),
         message: message.to_owned(),
-        fields: if fields {
-            notifiers::fields(spec, &scene.owner.namespace, &context.settings.cluster_name)
-        } else {
-            Vec::new()
-        },
-    };
+        fields,
+        id: Sha256::digest(news).iter().take(16).map(|byte| format!("{byte:02x}")).collect(),
+        time,
+        phase,
+        cluster,
+        checks: state.checks.clone(),
+        change: change(status),
+        page: context.settings.dashboard_url.as_ref().map(|dashboard| page(dashboard, &owner.namespace, &owner.name)),
+    }
+}
+
+/// The page of a rollout on the dashboard.
+fn page(dashboard: &Url, namespace: &str, name: &str) -> Url {
+    let mut page = dashboard.clone();
+    page.set_fragment(Some(&format!("/{namespace}/{name}")));
+    page
+}
+
+/// What brought the revision, by `source` of the status.
+fn change(status: &CanaryStatus) -> Option<Change> {
+    change_of(serde_json::to_value(status).ok()?.get("source")?)
+}
+
+/// A source that is provisional may yet turn out to be another, so nothing is said of its commit.
+fn change_of(source: &Value) -> Option<Change> {
+    let text = |key: &str| source.get(key).and_then(Value::as_str).map(str::to_owned);
+    if source.get("provisional").and_then(Value::as_bool).unwrap_or_default() {
+        return None;
+    }
+    let hexadecimal = |id: &String| (7..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let commit = text("commit").filter(hexadecimal)?;
+    Some(Change { repository: text("repository"), commit, pull_request: text("pullRequest") })
+}
+
+async fn alert(scene: &Scene<'_>, canary: &Value, notice: &Notice) {
+    let (context, spec, severity) = (scene.context, scene.spec, notice.severity);
     if spec.alerts.is_empty() {
-        if let Some(request) = notifiers::global_request(&notice, &context.settings.notifier) {
+        if let Some(request) = notifiers::global_request(notice, &context.settings.notifier) {
             let sent = match request {
                 Ok(request) => context.outside.tell(&request).await,
                 Err(problem) => Err(problem),
@@ -104,7 +156,7 @@ async fn alert(scene: &Scene<'_>, canary: &Value, severity: Severity, fields: bo
     }
     for alert in spec.alerts.iter().filter(|alert| alert.severity <= severity) {
         let (namespace, name) = (alert.provider_namespace.as_str(), alert.provider_name.as_str());
-        if let Err(why) = send(scene, namespace, name, &notice).await {
+        if let Err(why) = send(scene, namespace, name, notice).await {
             event(context, canary, Some(spec), true, &format!("Alert {} could not be sent: {why}", alert.name));
         }
     }
@@ -122,6 +174,39 @@ async fn send(scene: &Scene<'_>, namespace: &str, name: &str, notice: &Notice) -
         Some(reference) => secret_data(context, namespace, &reference.name).await?,
         None => None,
     };
+    if let Some(forge) = forges::find(&provider.spec.type_) {
+        let told = forges::tell(forge, notice, &provider.spec, secret.as_ref(), context.outside.as_ref()).await;
+        match told.map_err(|problem| problem.to_string())? {
+            Told::Said => {}
+            Told::Nothing(why) => tracing::debug!(canary = %notice.canary, provider = name, "no commit status: {why}"),
+        }
+        return Ok(());
+    }
     let request = notifiers::request(notice, &provider.spec, secret.as_ref()).map_err(|problem| problem.to_string())?;
     context.outside.tell(&request).await.map_err(|problem| problem.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_commit_that_is_known_for_sure_is_told_of() {
+        let commit = "4f2c1e9a0c6f1a5d3b7e8f9012345678abcdef01";
+        let whole = json!({"repository": "https://git.example.com/shop/config", "commit": commit, "pullRequest": "https://x/12"});
+        let found = change_of(&whole).unwrap();
+        assert_eq!((found.commit.as_str(), found.pull_request.as_deref()), (commit, Some("https://x/12")));
+        assert_eq!(change_of(&json!({"commit": commit, "provisional": true})), None);
+        for commit in [json!(null), json!("main"), json!("../../user"), json!("4f2c1e"), json!("g".repeat(40))] {
+            assert_eq!(change_of(&json!({"commit": commit})), None, "{commit}");
+        }
+    }
+
+    #[test]
+    fn a_notice_leads_to_the_rollout_on_the_dashboard() {
+        let dashboard = Url::parse("https://serin.example.com/").unwrap();
+        assert_eq!(page(&dashboard, "shop", "podinfo").as_str(), "https://serin.example.com/#/shop/podinfo");
+    }
 }

@@ -50,6 +50,8 @@ pub struct Settings {
     pub ingress_class: Option<String>,
     /// Told in alerts.
     pub cluster_name: String,
+    /// Where people reach the dashboard; told in notices.
+    pub dashboard_url: Option<Url>,
     /// Who hears alerts of Canaries that name nobody.
     pub notifier: GlobalSettings,
     /// Who hears the events of Canaries that have no event hook.

@@ -16,6 +16,7 @@ pub mod dashboard;
 pub mod events;
 #[cfg(test)]
 mod fake;
+pub mod forges;
 pub mod gather;
 pub mod go_style;
 pub mod http;

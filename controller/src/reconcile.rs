@@ -191,7 +191,7 @@ async fn carry_out(
         PrimaryAction::Rebuild => step.state.promoted.as_ref().map(|promoted| promoted.id.clone()),
     };
     let converged = converge(scene, &step.desired, revision.as_deref()).await;
-    announce::announce(scene, canary, &step, remembered).await;
+    announce::announce(scene, canary, &status, &step, remembered).await;
     context.history.record(canary, &status, now);
     let finalizer = match step.desired.finalizer {
         FinalizerAction::Keep => None,

@@ -34,6 +34,7 @@ fn settings() -> Settings {
         ingress_annotations_prefix: "nginx.ingress.kubernetes.io".into(),
         ingress_class: None,
         cluster_name: String::new(),
+        dashboard_url: None,
         notifier: notifiers::GlobalSettings::default(),
         event_hook: None,
     }

@@ -238,6 +238,8 @@ pub fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
     let event_hook = given(&args.event_webhook)
         .map(|url| Url::parse(&url).context("--event-webhook (or EVENT_WEBHOOK_URL) is not a URL"))
         .transpose()?;
+    let dashboard_url =
+        given(&args.dashboard_url).map(|url| Url::parse(&url).context("--dashboard-url is not a URL")).transpose()?;
     let notifier = GlobalSettings {
         slack_url: given(&args.slack_url),
         slack_token: given(&args.slack_token),
@@ -262,6 +264,7 @@ pub fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
         ingress_annotations_prefix: args.ingress_annotations_prefix.clone(),
         ingress_class: given(&args.ingress_class),
         cluster_name: args.cluster_name.clone(),
+        dashboard_url,
         notifier,
         event_hook,
     })

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use controller::forges;
+use controller::http::HttpError;
 use controller::notifiers::{self, NotifierError};
 use controller::outside::Outside;
 use controller::providers::{self, Patience, Query};
@@ -19,7 +21,7 @@ use sim::world::World;
 use sim::world::metrics::http::router;
 use tokio::time::timeout;
 use tower::ServiceExt;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 /// The world around the cluster. Cheap to clone; all clones are the same world.
 #[derive(Clone)]
@@ -70,6 +72,14 @@ impl Outside for Around {
 
     fn tell<'a>(&'a self, _notice: &'a notifiers::Request) -> BoxFuture<'a, Result<(), NotifierError>> {
         std::future::ready(Ok(())).boxed()
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        _request: forges::Request,
+        _proxy: Option<&'a Url>,
+    ) -> BoxFuture<'a, Result<forges::Response, HttpError>> {
+        std::future::ready(Err(HttpError::Transport("there is no forge in a simulated world".into()))).boxed()
     }
 }
 
