@@ -128,10 +128,14 @@ async fn write_all(rest: Rest, metrics: Metrics, clock: Clock, mut notes: mpsc::
 fn event(note: &Note, name: &str, now: Timestamp) -> Value {
     let Note { regarding, event_type, message, annotations } = note;
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mut metadata = json!({ "name": name, "namespace": regarding.namespace });
+    if !annotations.is_empty() {
+        metadata["annotations"] = json!(annotations);
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": { "name": name, "namespace": regarding.namespace, "annotations": annotations },
+        "metadata": metadata,
         "involvedObject": {
             "apiVersion": "flagger.app/v1beta1",
             "kind": "Canary",

@@ -296,7 +296,7 @@ async fn a_revision_is_of_the_commit_that_brought_it_and_of_no_other() {
         .fake
         .requests()
         .into_iter()
-        .filter(|request| request.contains("New revision detected"))
+        .filter(|request| request.starts_with("POST") && request.contains("New revision detected!"))
         .collect::<Vec<_>>();
     assert!(told[0].contains("from commit 2222222 (Kustomization flux-system/apps)"), "{told:#?}");
     assert!(told[0].contains("serin.dev/commit"), "{told:#?}");
