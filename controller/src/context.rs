@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use crate::attribution::{Commits, NoCommits};
 use crate::cache::{Cache, CanaryKey};
 use crate::clock::Clock;
 use crate::configs::Configs;
@@ -80,6 +81,8 @@ pub struct Context {
     pub events: Recorder,
     /// For Prometheus.
     pub metrics: Metrics,
+    /// What is known of commits beyond what operators tell.
+    pub commits: Arc<dyn Commits>,
     /// For the dashboard; keeps nothing without one.
     pub history: History,
     clock: Clock,
@@ -136,10 +139,17 @@ impl Context {
             rest,
             events,
             metrics,
+            commits: Arc::new(NoCommits),
             history: History::default(),
             outside,
             clock,
         }
+    }
+
+    /// The same, asking there for what is known of commits.
+    #[must_use]
+    pub fn with_commits(self, commits: Arc<dyn Commits>) -> Context {
+        Context { commits, ..self }
     }
 
     /// The time.

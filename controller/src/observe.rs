@@ -9,6 +9,7 @@ use rollout::spec::MetricSource;
 use rollout::{Command, Desired, Observation, PrimarySeen, Spec, Stage, State, TargetSeen, Traffic};
 use serde_json::Value;
 
+use crate::attribution;
 use crate::context::Context;
 use crate::objects::{Kind, Lookup, Owner, kinds};
 use crate::problem::ApiProblem;
@@ -143,6 +144,7 @@ impl<'a> Scene<'a> {
                 now,
             ),
             matches_primary: self.primary.as_ref().is_some_and(|primary| workloads::primary_matches(plan, primary)),
+            source: Some(attribution::attribute(plan.target, self.view, self.context.commits.as_ref())),
         });
         let primary = self.primary.as_ref().map(|primary| PrimarySeen {
             revision: workloads::written_revision(primary).map(str::to_owned),

@@ -103,7 +103,7 @@ async fn pass(
             let status = rollout::report::invalid(&before, &problems, generation, now);
             if persist(context, canary, &before, &status, remembered).await? {
                 for problem in &problems {
-                    announce::event(context, canary, None, true, problem);
+                    announce::event(context, canary, None, before.source.as_ref(), true, problem);
                 }
             }
             context.history.record(canary, &status, now);
@@ -191,7 +191,7 @@ async fn carry_out(
         PrimaryAction::Rebuild => step.state.promoted.as_ref().map(|promoted| promoted.id.clone()),
     };
     let converged = converge(scene, &step.desired, revision.as_deref()).await;
-    announce::announce(scene, canary, &status, &step, remembered).await;
+    announce::announce(scene, canary, &step, remembered).await;
     context.history.record(canary, &status, now);
     let finalizer = match step.desired.finalizer {
         FinalizerAction::Keep => None,
@@ -202,7 +202,7 @@ async fn carry_out(
         if !problem.is_passing() {
             let refused = (problem.reason().to_owned(), problem.to_string());
             if remembered.refused.as_ref() != Some(&refused) {
-                announce::event(context, canary, Some(scene.spec), true, &refused.1);
+                announce::event(context, canary, Some(scene.spec), status.source.as_ref(), true, &refused.1);
             }
             remembered.refused = Some(refused);
         }

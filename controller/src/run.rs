@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::notifiers::GlobalSettings;
 use crate::objects::{Kind, kinds};
 use crate::server::{Health, bind, serve};
-use crate::{connect, http, routers, telemetry, workloads};
+use crate::{attribution, connect, http, routers, telemetry, workloads};
 
 /// Threads of the runtime: passes wait more than they work, and each thread costs memory.
 const WORKERS: usize = 2;
@@ -287,6 +287,11 @@ pub fn resources() -> Vec<(Kind, bool)> {
         (kinds::EVENT, true),
         (kinds::LEASE, true),
     ];
+    for kind in attribution::DEPLOYERS.iter().flat_map(|deployer| deployer.resources()) {
+        if !kinds.contains(&(*kind, false)) && !kinds.contains(&(*kind, true)) {
+            kinds.push((*kind, false));
+        }
+    }
     for router in routers::ROUTERS {
         for ability in router.abilities() {
             for resource in router.resources(ability.name) {

@@ -46,6 +46,8 @@ pub struct EventTold<'a> {
     pub warning: bool,
     /// When it happened.
     pub time: Timestamp,
+    /// Where the revision comes from: [`crds::Source::facts`].
+    pub source: &'a [(&'static str, String)],
 }
 
 /// Pauses between attempts: they double from `least` with jitter and never exceed `most`.
@@ -86,6 +88,10 @@ pub fn payload<'a>(call: &HookCall<'a>) -> Payload<'a> {
         metadata.insert("eventMessage", event.message.to_owned());
         metadata.insert("eventType", if event.warning { "Warning" } else { "Normal" }.to_owned());
         metadata.insert("timestamp", event.time.as_millisecond().to_string());
+        for (word, value) in event.source {
+            // What the user wrote under that name goes before.
+            metadata.entry(hook_word(word)).or_insert_with(|| value.clone());
+        }
     }
     let phase = match call.hook.kind {
         HookKind::ConfirmRollout | HookKind::Rollback | HookKind::PostRollout | HookKind::Event => call.phase,
@@ -95,6 +101,22 @@ pub fn payload<'a>(call: &HookCall<'a>) -> Payload<'a> {
         }
     };
     Payload { name: call.canary, namespace: call.namespace, phase: phase.as_str(), checksum: call.checksum, metadata }
+}
+
+/// As hooks are told a fact about the source.
+fn hook_word(word: &'static str) -> &'static str {
+    match word {
+        "repository" => "sourceRepository",
+        "branch" => "sourceBranch",
+        "tag" => "sourceTag",
+        "path" => "sourcePath",
+        "commit" => "sourceCommit",
+        "author" => "sourceAuthor",
+        "message" => "sourceMessage",
+        "pullRequest" => "sourcePullRequest",
+        "appliedBy" => "sourceAppliedBy",
+        other => other,
+    }
 }
 
 /// The hook that is told of all events of Canaries that have no event hook of their own.
@@ -227,7 +249,7 @@ mod tests {
     #[test]
     fn an_event_keeps_its_own_metadata() {
         let hook = hook("http://gate", HookKind::Event, 0);
-        let event = EventTold { message: "Advance", warning: false, time: Timestamp::UNIX_EPOCH };
+        let event = EventTold { message: "Advance", warning: false, time: Timestamp::UNIX_EPOCH, source: &[] };
         let call = HookCall { event: Some(&event), ..call_of(&hook) };
         insta::assert_snapshot!(
             serde_json::to_string(&payload(&call)).unwrap(),

@@ -30,6 +30,7 @@
 //!     scaled_down: false,
 //!     readiness: Readiness::Ready,
 //!     matches_primary: false,
+//!     source: None,
 //! };
 //! let seen = Observation {
 //!     uid: "6ec5".into(),
@@ -76,7 +77,8 @@ pub mod step;
 pub use desired::Desired;
 pub use effect::{Effect, Owed};
 pub use observation::{
-    Answers, Ask, Command, History, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic,
+    Answers, Applied, Ask, Command, History, Memory, Observation, PrimarySeen, Settings, SourceSeen, TargetSeen,
+    Traffic,
 };
 pub use readiness::Readiness;
 pub use reading::{HookAnswer, Reading};

@@ -272,7 +272,7 @@ impl World {
         let more = json!({
             "appliedRevision": "6c9f", "promotedRevision": "51ab",
             "waitingFor": [{"reason": "Soaking", "message": "the canary has 25 % of the traffic, next check at 21:14:30 UTC; failed checks: 2, 5 end the rollout"}],
-            "source": {"repository": "git.test/shop/deploy", "path": "apps/checkout", "commit": "4f2c1e9ab77d", "author": "Mia Finch", "message": "checkout: 3.2.0 with the new basket"},
+            "source": {"repository": "git.test/shop/deploy", "path": "apps/checkout", "commit": "4f2c1e9ab77d", "author": {"name": "Mia Finch"}, "message": "checkout: 3.2.0 with the new basket"},
         });
         json_patch::merge(&mut last, &more);
         self.put("shop", "checkout", ("registry.test/shop/checkout:3.1.4", "registry.test/shop/checkout:3.2.0"), last);

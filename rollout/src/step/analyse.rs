@@ -99,7 +99,9 @@ impl Pass<'_> {
             return Desired::steady(&self.state);
         }
         self.begin_run(weight, target);
-        self.event(false, format!("New revision detected! Restarting analysis for {}", self.target_name()));
+        self.attribute(target);
+        let from = self.by_source();
+        self.event(false, format!("New revision detected! Restarting analysis for {}{from}", self.target_name()));
         self.wait("AnalysisRestarted", "a newer revision is being analysed from the start".into());
         Desired::steady(&self.state)
     }

@@ -61,7 +61,8 @@ impl Pass<'_> {
         self.state.owed.retain(|owed| *owed != Owed::ScaleDown);
         self.state.paused = false;
         self.begin_run(weight, target);
-        self.event(false, format!("New revision detected! Scaling up {}", self.target_name()));
+        self.attribute(target);
+        self.event(false, format!("New revision detected! Scaling up {}{}", self.target_name(), self.by_source()));
         self.alert(Severity::Info, true, "New revision detected, progressing canary analysis.".into());
         self.memory.scaled_up_at = Some(self.now);
         self.memory.ready_since = None;
@@ -86,7 +87,9 @@ impl Pass<'_> {
             self.state.applied = Some(target.revision.clone());
             self.state.since = Some(self.now);
             self.memory.asked_at = None;
-            self.event(false, format!("New revision detected! Waiting for approval of {}", self.target_name()));
+            self.attribute(target);
+            let from = self.by_source();
+            self.event(false, format!("New revision detected! Waiting for approval of {}{from}", self.target_name()));
         }
         if self.state.paused {
             self.wait("Paused", "paused by command; resume to go on".into());

@@ -12,6 +12,7 @@ mod end;
 mod idle;
 mod initialize;
 mod promote;
+mod source;
 
 use crds::WaitingFor;
 use jiff::Timestamp;
@@ -78,6 +79,7 @@ pub fn step(input: Input<'_>) -> Outcome {
         settings: input.settings,
         now: input.now,
         state: input.state.clone(),
+        former: input.state,
         memory: input.memory.clone(),
         effects: Vec::new(),
         waiting: Vec::new(),
@@ -100,6 +102,7 @@ struct Pass<'a> {
     settings: &'a Settings,
     now: Timestamp,
     state: State,
+    former: &'a State,
     memory: Memory,
     effects: Vec<Effect>,
     waiting: Vec<WaitingFor>,
@@ -155,6 +158,9 @@ impl Pass<'_> {
 
     fn finish(mut self, desired: Desired) -> Step {
         self.memory.looked = true;
+        if let Some(target) = &self.seen.target {
+            self.attribute(target);
+        }
         for owed in &self.state.owed {
             match owed {
                 Owed::Alert { .. } => self.effects.push(Effect::Deliver(owed.clone())),

@@ -293,11 +293,12 @@ export class Rollout {
   }
 }
 
-function commit({ commit: id, message, author, repository, path }) {
+function commit({ commit: id, revision, message, author, repository, branch, path, pullRequest, appliedBy }) {
   return [
-    id && h('code', { title: id }, id.slice(0, 10)), id && ' ',
+    id ? h('code', { title: id }, id.slice(0, 10)) : h('code', {}, revision), ' ',
     message && h('span', {}, message.split('\n')[0]),
-    h('span', { class: 'soft block' }, [author, repository, path].filter(Boolean).join(' · ')),
+    h('span', { class: 'soft block' }, [author, repository, branch, path, appliedBy].filter(Boolean).join(' · ')),
+    pullRequest && h('a', { href: pullRequest, rel: 'noreferrer' }, 'Pull request'),
   ];
 }
 
