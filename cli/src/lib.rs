@@ -41,7 +41,7 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
             } else if let Command::Simulate(simulation) = command {
                 told(simulate::simulate(&simulation))
             } else if let Command::Demo(demonstration) = command {
-                told(place.must_be_nowhere().and_then(|()| demo::demonstrate(&demonstration)))
+                told(demo::demonstrate(&demonstration, &place))
             } else {
                 command_line(place, command)
             }

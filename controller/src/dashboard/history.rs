@@ -100,6 +100,12 @@ impl History {
         self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// As if it had been kept since then.
+    #[cfg(test)]
+    pub(super) fn kept_since(&self, then: Timestamp) {
+        self.stand(|standing| standing.seen_since = Some(then));
+    }
+
     fn stand(&self, change: impl FnOnce(&mut Standing)) {
         change(&mut self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(bell) = self.shared.bell.get() {

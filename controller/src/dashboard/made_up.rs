@@ -144,6 +144,7 @@ impl World {
 
     /// Ten Canaries, as soon as the cache has them.
     pub(super) async fn populate(&self) {
+        self.history().kept_since(self.ago(3 * 3600));
         self.put_all();
         while self.context().cache.canaries().len() < 10 {
             tokio::task::yield_now().await;

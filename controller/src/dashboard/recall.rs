@@ -146,13 +146,17 @@ mod tests {
         assert_eq!(seconds, [(10, 0), (20, 10), (30, 25)]);
         let messages: Vec<&str> = recalled.log.iter().map(|line| line.message.as_str()).collect();
         assert_eq!(messages.len(), 6, "{messages:?}");
-        assert_eq!((messages[0], messages[5]), ("Advance web.shop canary weight 50", events[0]["message"].as_str().unwrap()));
+        assert_eq!(
+            (messages[0], messages[5]),
+            ("Advance web.shop canary weight 50", events[0]["message"].as_str().unwrap())
+        );
         assert_eq!((recalled.log[5].kind, recalled.log[1].count), (LineKind::Warning, 2));
     }
 
     #[test]
     fn without_a_revision_that_was_detected_there_are_no_weights() {
-        let recalled = Recalled::of(&[event(20, "Advance web.shop canary weight 10", 1)], &CanaryKey::new("shop", "web"));
+        let recalled =
+            Recalled::of(&[event(20, "Advance web.shop canary weight 10", 1)], &CanaryKey::new("shop", "web"));
         assert_eq!((recalled.log.len(), recalled.weights), (1, Vec::new()));
     }
 }

@@ -221,10 +221,8 @@ impl Telling {
         }
         // The lines are JSON already.
         let (at, standing) = (self.now(), self.standing());
-        let mut data = format!(
-            "{{\"at\":{at},\"standing\":{standing},\"everything\":{},\"rollouts\":[",
-            self.sees.everything
-        );
+        let mut data =
+            format!("{{\"at\":{at},\"standing\":{standing},\"everything\":{},\"rollouts\":[", self.sees.everything);
         for (index, line) in news.lines.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             // Writing to a string cannot fail.
@@ -269,8 +267,7 @@ impl Telling {
         let rollout = objects.rollout(self.shared.history.of(key), self.shared.clock.now());
         let rollout = serde_json::to_string(&rollout).unwrap_or_else(|_| "null".into());
         let (at, standing) = (self.now(), self.standing());
-        let data =
-            format!("{{\"at\":{at},\"standing\":{standing},\"mayAct\":{may_act},\"rollout\":{rollout}}}");
+        let data = format!("{{\"at\":{at},\"standing\":{standing},\"mayAct\":{may_act},\"rollout\":{rollout}}}");
         Ok(Some(Message { name: "rollout", data }))
     }
 
