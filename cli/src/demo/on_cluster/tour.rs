@@ -270,7 +270,7 @@ impl<'a> Tour<'a> {
             let (stable, new) = self.releases;
             let stable = if matches!(now.0, Phase::Succeeded | Phase::Finalising) && new != BAD { new } else { stable };
             if before.is_none_or(|before| before.0 != now.0)
-                && let Some((tone, sentence)) = of_phase(now.0, new, stable)
+                && let Some((tone, sentence)) = of_phase(now.0, &format!("the {new}"), &format!("the {stable}"))
             {
                 self.say(tone, &sentence)?;
             }
