@@ -92,8 +92,8 @@ export function weightChart({ samples, plan, from, to, recorded, width }) {
     const place = x(recorded);
     const words = recorded < to ? 'recorded from here' : "from the cluster's Events";
     const before = place + words.length * 6.4 > width - right;
+    chart.prepend(svg('rect', { class: 'recalled', x: left, y: top, width: Math.max(0, place - left), height: height - top - bottom }));
     chart.append(
-      svg('rect', { class: 'recalled', x: left, y: top, width: Math.max(0, place - left), height: height - top - bottom }),
       svg('line', { class: 'recorded', x1: place, x2: place, y1: top, y2: height - bottom }),
       svg('text', { class: 'axis', x: before ? place - 4 : place + 4, y: height - bottom - 6, 'text-anchor': before ? 'end' : 'start' }, words),
     );
