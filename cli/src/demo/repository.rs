@@ -71,15 +71,16 @@ impl Repository {
 
     /// Gives the workload another tag, and commits that.
     pub(super) async fn release(&self, from: &str, to: &str) -> Result<(), DemoError> {
-        self.change(&format!("podinfo:{from}"), &format!("podinfo:{to}"), &format!("podinfo {to}")).await
+        let edit = (format!("podinfo:{from}"), format!("podinfo:{to}"));
+        self.change(&[(&edit.0, &edit.1)], &format!("podinfo {to}")).await
     }
 
     /// Puts other words into the workload's manifest, and commits that.
-    pub(super) async fn change(&self, from: &str, to: &str, message: &str) -> Result<(), DemoError> {
+    pub(super) async fn change(&self, edits: &[(&str, &str)], message: &str) -> Result<(), DemoError> {
         let path = self.folder.join("app.yaml");
         let file = |why| DemoError::File { path: path.clone(), why };
         let text = std::fs::read_to_string(&path).map_err(file)?;
-        let text = text.replace(from, to);
+        let text = edits.iter().fold(text, |text, (from, to)| text.replace(from, to));
         std::fs::write(&path, text).map_err(file)?;
         self.git(&["commit", "--quiet", "--all", "--message", message]).await.map(drop)
     }

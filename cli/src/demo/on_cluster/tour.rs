@@ -105,7 +105,7 @@ impl<'a> Tour<'a> {
 
         self.heading(&format!("2. A good release is committed: it answers \"{GOOD}\""))?;
         self.releases = (FIRST, GOOD);
-        self.place.repository.change(FIRST, GOOD, "podinfo, second release").await?;
+        self.place.repository.change(&[(FIRST, GOOD)], "podinfo, second release").await?;
         if self.rollout().await? != Some(Phase::Succeeded) {
             return self.otherwise("the second release should have been promoted");
         }
@@ -116,7 +116,7 @@ impl<'a> Tour<'a> {
         };
         self.heading(&format!("3. A bad release is committed: {what}"))?;
         self.releases = (GOOD, BAD);
-        self.place.repository.change(edit.0, edit.1, "podinfo, a bad setting").await?;
+        self.place.repository.change(&[(GOOD, BAD), edit], "podinfo, third release").await?;
         if self.rollout().await? != Some(Phase::Failed) {
             return self.otherwise("the bad release should have been rolled back");
         }
