@@ -233,8 +233,8 @@ fn a_replica_that_stands_by_is_of_use_and_marks_what_it_recorded() {
     assert_eq!(visit.browser.value("document.querySelector('.plot').textContent.includes('recorded from here')"), true);
     visit.pictures("standing-by");
     visit.browser.value("document.querySelector('.plot').focus()");
-    visit.browser.press("Home");
-    visit.browser.press("ArrowRight");
+    visit.browser.press("ArrowLeft");
+    visit.browser.press("ArrowLeft");
     assert!(visit.text(".readout").contains("5 %"), "{}", visit.text(".readout"));
 
     visit.world.history().lead(visit.world.now);
