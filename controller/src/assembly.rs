@@ -63,7 +63,7 @@ impl Controller {
     /// Passes over every Canary that is due, until `stop` resolves.
     pub async fn work(&self, stop: impl Future<Output = ()>) {
         let shared = self.context.clone();
-        shared.history.lead();
+        shared.history.lead(shared.clock().now());
         self.queue.run(stop, move |key| reconcile(shared.clone(), key)).await;
     }
 

@@ -13,6 +13,7 @@ use crate::attribution;
 use crate::context::Context;
 use crate::objects::{Kind, Lookup, Owner, kinds};
 use crate::problem::ApiProblem;
+use crate::rest::Select;
 use crate::routers::{self, Observed, Route, Router};
 use crate::view::View;
 use crate::workloads::{self, ConfigKind, Found, Plan, Tracked, WorkloadError};
@@ -93,7 +94,7 @@ impl<'a> Scene<'a> {
         let Some((target, _)) = &self.target else { return Ok(None) };
         let kind = self.spec.target.kind;
         let (kept, labels) = (workloads::history_kind(kind), workloads::history_labels(target));
-        let history = self.context.rest.list(kept, &self.owner.namespace, &labels, HISTORY).await?;
+        let history = self.context.rest.list(kept, &self.owner.namespace, Select::Labels(&labels), HISTORY).await?;
         Ok(workloads::former_target(kind, target, &history, revision))
     }
 

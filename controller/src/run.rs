@@ -102,7 +102,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let context = controller.context();
     let health = Health::new(context.cache.clone(), metrics);
     let election = args.enable_leader_election.then(|| {
+        let history = context.history.clone();
         Election::new(context.rest.clone(), args.lease_namespace(), &identity(), Timing::default(), Clock::System)
+            .hearing(move |leader| history.follow(pod_of(leader)))
     });
 
     let (stop, stopped) = watch::channel(false);
@@ -208,6 +210,11 @@ async fn interrupted() -> std::io::Result<()> {
 fn identity() -> String {
     let name = std::env::var("HOSTNAME").unwrap_or_else(|_| "serin".into());
     format!("{name}_{:016x}", fastrand::u64(..))
+}
+
+/// The name of the pod in the identity of a replica; what others than this program write is taken whole.
+fn pod_of(identity: &str) -> &str {
+    identity.rsplit_once('_').map_or(identity, |(pod, _)| pod)
 }
 
 async fn client(args: &ControllerArgs) -> anyhow::Result<Client> {

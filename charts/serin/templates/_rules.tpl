@@ -46,7 +46,7 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
 {{- if .Values.dashboard.enabled }}
 # Of the rollout that somebody looks at.
 - apiGroups: [""]
-  resources: [pods]
+  resources: [events, pods]
   verbs: [list]
 {{- end }}
 # Where revisions come from.

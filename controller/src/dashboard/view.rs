@@ -144,12 +144,17 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    /// Looks into the cache; `None` when there is no such Canary.
-    pub(super) fn of(cache: &Cache, key: &CanaryKey) -> Option<Objects> {
+    /// Looks into the cache; `None` when there is no such Canary. The passes of a replica that leads have asked for the
+    /// workloads; where there are none, the one who looks asks: the kind is watched from then on.
+    pub(super) fn of(cache: &Cache, key: &CanaryKey, leads: bool) -> Option<Objects> {
         let canary = Arc::unwrap_or_clone(cache.canary(key)?);
         let workload = |name: &str| {
             let kind = workload_kind(&canary)?;
-            cache.get(kind, &key.namespace, name).map(Arc::unwrap_or_clone)
+            if leads {
+                return cache.get(kind, &key.namespace, name).map(Arc::unwrap_or_clone);
+            }
+            let (packed, _) = cache.ask(key, kind, &key.namespace, name);
+            packed.map(|packed| packed.parse())
         };
         let name = canary.pointer("/spec/targetRef/name").and_then(Value::as_str).unwrap_or_default();
         let (target, primary) = (workload(name), workload(&format!("{name}-primary")));
