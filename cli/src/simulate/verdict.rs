@@ -92,11 +92,21 @@ pub(crate) fn judge(
     }
     let mut told = transcript.lines().iter().filter_map(|line| match &line.seen {
         Seen::Told(text) | Seen::Warned(text) => Some(text),
-        Seen::State(_) | Seen::Done(_) => None,
+        Seen::State(_) | Seen::Waits(_) | Seen::Done(_) => None,
     });
     for wanted in &expect.events {
         if !told.any(|text| text.contains(wanted.as_str())) {
             objections.push(format!("no event told {wanted:?}, at least not in its turn"));
+            break;
+        }
+    }
+    let mut waits = transcript.lines().iter().filter_map(|line| match &line.seen {
+        Seen::Waits(text) => Some(text),
+        Seen::State(_) | Seen::Told(_) | Seen::Warned(_) | Seen::Done(_) => None,
+    });
+    for wanted in &expect.waits {
+        if !waits.any(|text| text.contains(wanted.as_str())) {
+            objections.push(format!("nobody waited for {wanted:?}, at least not in its turn"));
             break;
         }
     }
