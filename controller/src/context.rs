@@ -106,9 +106,8 @@ impl Remembered {
     /// State and memory as if their times had been noted by the clock as it goes now: waits keep their length when it
     /// is set.
     pub fn by_clock(&self, state: &State, moment: &Moment) -> (State, Memory) {
-        let (set, known) = self.decided.as_ref().map_or_else(Default::default, |(decided, times)| {
-            (moment.set_since(decided), *times)
-        });
+        let (set, known) =
+            self.decided.as_ref().map_or_else(Default::default, |(decided, times)| (moment.set_since(decided), *times));
         if !set.is_zero() {
             tracing::info!("the clock was set by {set:#}; waits keep their length");
         }

@@ -60,8 +60,7 @@ fn written(seed: u64, dice: &mut ChaCha8Rng) -> Value {
         then.push(json!({ "at": at(dice, CALM), "restart": true }));
     }
     if dice.random_bool(0.3) {
-        let manner =
-            if dice.random_bool(0.5) { json!("hang") } else { json!({ "after": at(dice, 20), "says": true }) };
+        let manner = if dice.random_bool(0.5) { json!("hang") } else { json!({ "after": at(dice, 20), "says": true }) };
         then.push(json!({ "at": at(dice, CALM), "hooks": { "http://load/": manner } }));
         then.push(json!({ "at": format!("{CALM}s"), "hooks": { "http://load/": true } }));
     }

@@ -239,7 +239,8 @@ fn at_rest(cluster: &Cluster, canary: &Value, status: &CanaryStatus) -> Vec<Stri
     let ingress = canary["spec"]["ingressRef"]["name"].as_str().unwrap_or_default();
     let route = Kind { group: "networking.k8s.io", kind: "Ingress" };
     for route in cluster.get(route, namespace, &format!("{ingress}-canary")).iter() {
-        let annotation = |name: &str| route["metadata"]["annotations"][format!("nginx.ingress.kubernetes.io/{name}")].as_str();
+        let annotation =
+            |name: &str| route["metadata"]["annotations"][format!("nginx.ingress.kubernetes.io/{name}")].as_str();
         if annotation("canary") == Some("true") && annotation("canary-weight").is_some_and(|weight| weight != "0") {
             wrong.push(format!("{name} rests with traffic on its canary by its Ingress"));
         }

@@ -2,7 +2,7 @@
 //! timer to timer. See docs/adr/0010.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use controller::args::ControllerArgs;
@@ -12,6 +12,7 @@ use controller::context::Settings;
 use controller::leader::{Election, Timing};
 use controller::metrics::Metrics;
 use futures::future::join_all;
+use jiff::Timestamp;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -74,12 +75,6 @@ struct Seen {
     invariants: Invariants,
 }
 
-impl Seen {
-    fn catch_up(&mut self, cluster: &Cluster) {
-        self.transcript.catch_up(cluster, &mut self.invariants);
-    }
-}
-
 struct Stage {
     cluster: Cluster,
     around: Around,
@@ -93,6 +88,8 @@ struct Stage {
     /// What is between the controllers and the cluster.
     weather: Weather,
     replicas: u32,
+    /// Replicas that lost their Lease and were not told of yet: when, who, and why.
+    losses: Mutex<Vec<(Timestamp, String, String)>>,
     /// Where the Lease is, with leader election.
     lease: Option<String>,
 }
@@ -126,6 +123,7 @@ impl Stage {
             death,
             weather,
             replicas: scenario.replicas,
+            losses: Mutex::default(),
             lease: args.enable_leader_election.then(|| args.lease_namespace().to_owned()),
         })
     }
@@ -148,7 +146,7 @@ impl Stage {
             () = self.flow() => false,
             () = self.control() => false,
         };
-        seen.catch_up(&self.cluster);
+        self.catch_up(&mut seen);
         let Seen { transcript, invariants } = seen;
         let world = self.around.world();
         let broken = invariants.end(&self.cluster, &world);
@@ -170,10 +168,14 @@ impl Stage {
                 let identity = format!("serin-{replica}-{life}");
                 Election::new(controller.context().rest.clone(), namespace, &identity, Timing::default(), self.clock())
             });
-            tokio::select! {
+            let lost = tokio::select! {
                 biased;
-                () = self.death.notified() => {}
-                _ = controller::lead(election, &controller, stopped.clone()) => {}
+                () = self.death.notified() => None,
+                lost = controller::lead(election, &controller, stopped.clone()) => lost,
+            };
+            if let Some(why) = lost {
+                let loss = (self.cluster.now(), format!("serin-{replica}-{life}"), why);
+                self.losses.lock().unwrap_or_else(PoisonError::into_inner).push(loss);
             }
             controller.die();
             self.weather.mourn();
@@ -216,7 +218,7 @@ impl Stage {
         then.sort_by_key(|happening| happening.at);
         for happening in then {
             self.follow_until(begin + happening.at, seen).await;
-            seen.catch_up(&self.cluster);
+            self.catch_up(seen);
             self.happen(happening, scenario, folder, seen)?;
         }
         // What could not be written while requests went wrong or nobody led is made up for when the waits are over.
@@ -269,6 +271,13 @@ impl Stage {
         Ok(())
     }
 
+    fn catch_up(&self, seen: &mut Seen) {
+        for (at, who, why) in self.losses.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            seen.transcript.note(at, &who, &format!("stops: {why}"));
+        }
+        seen.transcript.catch_up(&self.cluster, &mut seen.invariants);
+    }
+
     /// Follows what happens until no Canary has changed for a while and all are where they can stay.
     async fn rest(&self, seen: &mut Seen) {
         loop {
@@ -284,7 +293,7 @@ impl Stage {
         let mut changed = self.cluster.changed();
         while timeout(end.saturating_duration_since(Instant::now()), changed.changed()).await.is_ok() {
             changed.mark_unchanged();
-            seen.catch_up(&self.cluster);
+            self.catch_up(seen);
         }
     }
 }

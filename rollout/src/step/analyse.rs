@@ -315,7 +315,10 @@ impl Pass<'_> {
             }
         }
         let again = self.after(self.now, self.spec.interval);
-        self.wait(reason, format!("gate {gate} is closed: {why}; it is asked again at {} UTC", again.strftime("%H:%M:%S")));
+        self.wait(
+            reason,
+            format!("gate {gate} is closed: {why}; it is asked again at {} UTC", again.strftime("%H:%M:%S")),
+        );
         self.memory.held = self.waiting.last().cloned();
         self.wake_at(again);
     }

@@ -236,7 +236,9 @@ fn a_service_without_ready_pods_is_an_outage_that_is_counted() {
 #[test]
 fn a_load_generator_waits_for_pods_and_no_user_does() {
     let text = |patient: bool| {
-        let class = format!("{{name: load, rate: 60/min, service: {{namespace: shop, name: podinfo-canary}}, patient: {patient}}}");
+        let class = format!(
+            "{{name: load, rate: 60/min, service: {{namespace: shop, name: podinfo-canary}}, patient: {patient}}}"
+        );
         format!("traffic: {{rate: 600/min, classes: [{class}]}}")
     };
     let mut unready = rollout();
