@@ -68,8 +68,12 @@ fn later(time: Option<Timestamp>, by: SignedDuration) -> Option<Timestamp> {
 mod tests {
     use super::*;
 
+    fn moment(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + minute * 60).expect("a time of this century")
+    }
+
     fn at(minute: i64) -> Option<Timestamp> {
-        Some(Timestamp::from_second(1_800_000_000 + minute * 60).unwrap())
+        Some(moment(minute))
     }
 
     fn state(since: Option<Timestamp>, checked_at: Option<Timestamp>) -> State {
@@ -87,21 +91,21 @@ mod tests {
         ];
         for (name, set, now, before, after) in table {
             let known = before.times();
-            assert_eq!(before.by_clock(&known, set, at(now).unwrap()), after, "{name}");
+            assert_eq!(before.by_clock(&known, set, moment(now)), after, "{name}");
         }
     }
 
     #[test]
     fn what_somebody_else_noted_does_not_move() {
         let known = state(at(2), at(4)).times();
-        let moved = state(at(2), at(15)).by_clock(&known, SignedDuration::from_mins(10), at(15).unwrap());
+        let moved = state(at(2), at(15)).by_clock(&known, SignedDuration::from_mins(10), moment(15));
         assert_eq!(moved, state(at(12), at(15)));
     }
 
     #[test]
     fn a_memory_moves_with_the_clock() {
         let memory = Memory { matched_since: at(2), asked_at: at(4), ..Memory::default() };
-        let moved = memory.by_clock(SignedDuration::from_mins(10), at(13).unwrap());
+        let moved = memory.by_clock(SignedDuration::from_mins(10), moment(13));
         assert_eq!(moved, Memory { matched_since: at(12), asked_at: at(13), ..Memory::default() });
     }
 }
