@@ -2,7 +2,7 @@
 //! timer to timer. See docs/adr/0010.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use controller::args::ControllerArgs;
@@ -12,7 +12,6 @@ use controller::context::Settings;
 use controller::leader::{Election, Timing};
 use controller::metrics::Metrics;
 use futures::future::join_all;
-use jiff::Timestamp;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -88,8 +87,6 @@ struct Stage {
     /// What is between the controllers and the cluster.
     weather: Weather,
     replicas: u32,
-    /// Replicas that lost their Lease and were not told of yet: when, who, and why.
-    losses: Mutex<Vec<(Timestamp, String, String)>>,
     /// Where the Lease is, with leader election.
     lease: Option<String>,
 }
@@ -123,7 +120,6 @@ impl Stage {
             death,
             weather,
             replicas: scenario.replicas,
-            losses: Mutex::default(),
             lease: args.enable_leader_election.then(|| args.lease_namespace().to_owned()),
         })
     }
@@ -168,14 +164,10 @@ impl Stage {
                 let identity = format!("serin-{replica}-{life}");
                 Election::new(controller.context().rest.clone(), namespace, &identity, Timing::default(), self.clock())
             });
-            let lost = tokio::select! {
+            tokio::select! {
                 biased;
-                () = self.death.notified() => None,
-                lost = controller::lead(election, &controller, stopped.clone()) => lost,
-            };
-            if let Some(why) = lost {
-                let loss = (self.cluster.now(), format!("serin-{replica}-{life}"), why);
-                self.losses.lock().unwrap_or_else(PoisonError::into_inner).push(loss);
+                () = self.death.notified() => {}
+                _ = controller::lead(election, &controller, stopped.clone()) => {}
             }
             controller.die();
             self.weather.mourn();
@@ -272,9 +264,6 @@ impl Stage {
     }
 
     fn catch_up(&self, seen: &mut Seen) {
-        for (at, who, why) in self.losses.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            seen.transcript.note(at, &who, &format!("stops: {why}"));
-        }
         seen.transcript.catch_up(&self.cluster, &mut seen.invariants);
     }
 

@@ -35,7 +35,8 @@ pub(crate) fn at_rest(cluster: &Cluster) -> bool {
     cluster.list(CANARY, "").iter().all(|canary| {
         let status = read_status(canary, &mut Vec::new());
         match status.phase {
-            Phase::Initialized | Phase::Succeeded | Phase::Failed => true,
+            // What is owed is still to be done: a canary that drains has its pods.
+            Phase::Initialized | Phase::Succeeded | Phase::Failed => status.owed.is_empty(),
             Phase::New
             | Phase::Initializing
             | Phase::Waiting
