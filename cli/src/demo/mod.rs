@@ -167,7 +167,7 @@ async fn play(wanted: &Demonstration, folder: PathBuf) -> Result<ExitCode, DemoE
         .map_err(|why| DemoError::File { path: kubeconfig.clone(), why })?;
 
     let cluster = cluster()?;
-    let around = Around::new(world(&cluster)?);
+    let around = Around::new(cluster.clone(), world(&cluster)?);
     let controller = controller(&cluster, &around)?;
     let dashboard = Dashboard::new(controller.context(), Access::Loopback);
     let paint = Paint::for_stdout();

@@ -172,7 +172,10 @@ impl World {
             ("registry.test/shop/cart:2.14.0", "registry.test/shop/cart:2.15.0"),
             status("Progressing", 50, 1900, paused),
         );
-        let gate = waiting("ConfirmPromotion", "gate change-board is closed; it is asked again at 21:14:30 UTC");
+        let gate = waiting(
+            "ConfirmPromotion",
+            "gate change-board is closed: not before the board has met; it is asked again at 21:14:30 UTC",
+        );
         self.put(
             "payments",
             "ledger",

@@ -69,10 +69,7 @@ fn list(missing: &[String]) -> String {
 
 impl ClusterError {
     pub(super) fn api(doing: impl Into<String>, why: &kube::Error) -> ClusterError {
-        let why = match why {
-            kube::Error::Api(status) => status.message.clone(),
-            other => other.to_string(),
-        };
+        let why = if let kube::Error::Api(status) = why { status.message.clone() } else { why.to_string() };
         ClusterError::Api { doing: doing.into(), why }
     }
 }
