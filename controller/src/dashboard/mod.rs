@@ -66,14 +66,14 @@ impl Dashboard {
     /// The dashboard of this controller, whose history is kept from now on.
     pub fn new(context: &Context, access: Access) -> Dashboard {
         let (cache, history, clock) = (context.cache.clone(), context.history.clone(), context.clock());
-        let board = Board::new(cache.clone(), history.clone(), clock);
+        let board = Board::new(cache.clone(), history.clone(), clock.clone());
         let (marked, rung) = (board.clone(), board.clone());
         history.keep(clock.now(), move |key| marked.mark(key), move || rung.ring());
         let marked = board.clone();
         context.cache.tell(move |key| {
             marked.mark(key);
             if !history.standing().leads {
-                follow(&cache, &history, clock, key);
+                follow(&cache, &history, &clock, key);
             }
         });
         let shared = Shared {
@@ -110,7 +110,7 @@ impl Dashboard {
 }
 
 /// What a replica that makes no passes learns from a Canary that has changed: all that the leader wrote into its status.
-fn follow(cache: &Cache, history: &History, clock: Clock, key: &CanaryKey) {
+fn follow(cache: &Cache, history: &History, clock: &Clock, key: &CanaryKey) {
     match cache.canary(key) {
         Some(canary) => history.observe(&canary, clock.now()),
         None => {
