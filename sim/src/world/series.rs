@@ -265,6 +265,25 @@ mod tests {
     }
 
     #[test]
+    fn series_are_found_by_pod_as_by_looking_at_all() {
+        let mut store = Store::default();
+        for pod in ["b-1", "a-1", "a-2", "a", "ab-1", "", "a-1"] {
+            let number = store.series(&Labels::new([(NAME, "up"), ("pod", pod)]));
+            store.append(number, Point { at: 1, value: 1.0 });
+        }
+        let wanted = ["a-.", "a-?.*", "a|b-1", "a-1", ".*", "", "[ab]-1", "(a)-1", "a*b-1", "x", r"a\-1"];
+        let patterns = wanted.map(|text| Wanted::Matches(Matcher::pattern(text).unwrap()));
+        let equals = ["a-1", "", "x"].map(|text| Wanted::Equal(text.to_owned()));
+        for wanted in patterns.into_iter().chain(equals) {
+            let matchers = [matcher(NAME, Wanted::Equal("up".into())), matcher("pod", wanted)];
+            let found: Vec<&Labels> = store.select(&matchers).map(|(labels, _)| labels).collect();
+            let all: Vec<&Labels> =
+                store.series.iter().map(|(labels, _)| labels).filter(|labels| matchers[1].fits(labels)).collect();
+            assert_eq!(found, all, "{matchers:?}");
+        }
+    }
+
+    #[test]
     fn points_are_in_order_and_forgotten() {
         let mut store = Store::default();
         let number = store.series(&Labels::new([(NAME, "up")]));
