@@ -7,7 +7,7 @@ use cli::simulate::scenario::Scenario;
 use cli::simulate::stage::play;
 use serde_json::{Map, Value, json};
 
-const CANARIES: usize = 150;
+const CANARIES: usize = 48;
 
 /// What a Canary of the fleet is, and what becomes of its release.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -225,7 +225,8 @@ impl Store {
             (Wanted::Equal(name), true) => Some(name),
             (Wanted::Equal(_) | Wanted::NotEqual(_) | Wanted::Matches(_) | Wanted::MatchesNot(_), _) => None,
         });
-        let some = name.map(|name| self.by_name.get(name).map_or(Cow::Borrowed(&[][..]), |family| family.near(matchers)));
+        let some =
+            name.map(|name| self.by_name.get(name).map_or(Cow::Borrowed(&[][..]), |family| family.near(matchers)));
         let count = some.as_ref().map_or(self.series.len(), |some| some.len());
         let number = move |at: usize| some.as_ref().map_or(at, |some| some[at]);
         (0..count).map(number).map(|number| &self.series[number]).filter_map(move |(labels, points)| {
