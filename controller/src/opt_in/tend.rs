@@ -23,6 +23,8 @@ use crate::workloads;
 pub struct Kept {
     /// What was told of late.
     told: Option<String>,
+    /// What was told of late to another workload of the same name.
+    told_other: Option<String>,
     /// Hash of what was applied last, and the last event about the Canary before.
     applied: Option<(u64, u64)>,
 }
@@ -69,7 +71,7 @@ pub async fn tend(
             workload.kind.as_str(),
             key.name
         );
-        tell(context, key, &other, &message, kept);
+        tell(context, key, &other, &message, &mut kept.told_other);
     }
     let rivals: Vec<String> = context
         .cache
@@ -122,7 +124,7 @@ async fn act(
         Decision::Apply(body) => match apply(context, key, canary, &body, kept).await {
             Err(problem) => {
                 if !problem.is_passing() {
-                    tell(context, key, workload, &problem.to_string(), kept);
+                    tell(context, key, workload, &problem.to_string(), &mut kept.told);
                 }
                 Err(problem)
             }
@@ -142,12 +144,12 @@ async fn act(
                 ),
             };
             context.rest.delete(CANARY, &key.namespace, &key.name, &uid).await?;
-            tell(context, key, workload, &message, kept);
+            tell(context, key, workload, &message, &mut kept.told);
             Ok(true)
         }
         Decision::Stay(refusal) => {
             let message = format!("{}; Canary {} stays as it is", refusal.message, key.name);
-            if tell(context, key, workload, &message, kept)
+            if tell(context, key, workload, &message, &mut kept.told)
                 && let Some(canary) = canary
             {
                 context.events.publish(canary, EventType::Warning, message);
@@ -155,7 +157,7 @@ async fn act(
             Ok(false)
         }
         Decision::Refuse(refusal) => {
-            tell(context, key, workload, &refusal.message, kept);
+            tell(context, key, workload, &refusal.message, &mut kept.told);
             Ok(false)
         }
     }
@@ -184,11 +186,11 @@ async fn apply(
 }
 
 /// Tells it on the workload, once as long as it stays the same; true when it was told.
-fn tell(context: &Context, key: &CanaryKey, workload: &Workload, message: &str, kept: &mut Kept) -> bool {
-    if kept.told.as_deref() == Some(message) {
+fn tell(context: &Context, key: &CanaryKey, workload: &Workload, message: &str, told: &mut Option<String>) -> bool {
+    if told.as_deref() == Some(message) {
         return false;
     }
-    kept.told = Some(message.to_owned());
+    *told = Some(message.to_owned());
     tracing::warn!(canary = %key, "{message}");
     let regarding = serde_json::json!({
         "apiVersion": "apps/v1", "kind": workload.kind.as_str(),
