@@ -55,7 +55,7 @@ impl Controller {
             cache.ensure(kinds::CLUSTER_CANARY_TEMPLATE);
         }
         let rest = Rest::new(client, metrics.clone());
-        let (recorder, events) = Recorder::start(rest.clone(), metrics.clone(), clock);
+        let (recorder, events) = Recorder::start(rest.clone(), metrics.clone(), clock.clone());
         let parts = Parts { settings, cache, rest, events: recorder, metrics, outside, clock };
         Controller { context: Arc::new(Context::new(parts)), queue, events }
     }
@@ -68,7 +68,7 @@ impl Controller {
     /// Passes over every Canary that is due, until `stop` resolves.
     pub async fn work(&self, stop: impl Future<Output = ()>) {
         let shared = self.context.clone();
-        shared.history.lead();
+        shared.history.lead(shared.clock().now());
         self.queue.run(stop, move |key| reconcile(shared.clone(), key)).await;
     }
 

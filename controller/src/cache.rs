@@ -9,6 +9,7 @@ use kube::Client;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use crate::attribution;
 use crate::metrics::Metrics;
 use crate::objects::Kind;
 use crate::objects::kinds::{CANARY, DAEMON_SET, DEPLOYMENT};
@@ -260,8 +261,8 @@ impl Cache {
             return;
         }
         let (Trouble::NoApi(text) | Trouble::NoRight(text)) = &trouble;
-        if watch::is_optional(kind) {
-            tracing::debug!(kind = kind.kind, "{text}");
+        if watch::is_optional(kind) || attribution::is_optional(kind) {
+            tracing::info!(kind = kind.kind, "{text}");
         } else {
             tracing::warn!(kind = kind.kind, "{text}");
         }

@@ -13,6 +13,7 @@ use tokio::sync::SemaphorePermit;
 
 use crate::announce;
 use crate::cache::CanaryKey;
+use crate::clock::Moment;
 use crate::context::{Context, Remembered};
 use crate::converge::{ConvergeError, converge};
 use crate::gather::gather;
@@ -98,6 +99,7 @@ pub async fn reconcile(context: Arc<Context>, key: CanaryKey) -> Result<queue::O
                     &context,
                     &canary,
                     None,
+                    None,
                     (problem.reason().to_owned(), problem.to_string()),
                     &mut remembered,
                 );
@@ -114,11 +116,12 @@ fn note_refusal(
     context: &Context,
     canary: &Value,
     spec: Option<&Spec>,
+    source: Option<&crds::Source>,
     refused: (String, String),
     remembered: &mut Remembered,
 ) {
     if remembered.refused.as_ref() != Some(&refused) {
-        announce::event(context, canary, spec, true, &refused.1);
+        announce::event(context, canary, spec, source, true, &refused.1);
     }
     remembered.refused = Some(refused);
 }
@@ -148,7 +151,7 @@ async fn pass(
             add_origin(&mut status, &before, noted, now);
             if persist(context, canary, &before, &status, remembered).await? {
                 for problem in &problems {
-                    announce::event(context, canary, None, true, problem);
+                    announce::event(context, canary, None, before.source.as_ref(), true, problem);
                 }
             }
             context.history.record(canary, &status, now);
@@ -161,13 +164,15 @@ async fn pass(
         uid: canary.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
     };
     remembered.names = Some((spec.target.name.clone(), spec.primary_name()));
-    let state = State::from_status(&before);
+    let written = State::from_status(&before);
     let mut answers = Answers::default();
     for _ in 0..ROUNDS {
         let view = context.cache.view(key.clone());
         let (mut scene, mut problems) = Scene::look(context, &view, &owner, &spec).await?;
         scene.heir = opt_in::heir(canary);
-        let now = context.now();
+        let moment = context.clock().moment();
+        let now = moment.wall;
+        let (state, memory) = remembered.by_clock(&written, &moment);
         let blocked: Vec<String> = view.problems();
         let unsynced = view.unsynced().len() > blocked.len();
         problems.extend(blocked.into_iter().map(|problem| ("CannotWatch".to_owned(), problem)));
@@ -181,7 +186,7 @@ async fn pass(
             spec: &spec,
             state: &state,
             seen: &seen,
-            memory: &remembered.memory,
+            memory: &memory,
             answers: &answers,
             settings: &settings,
             now,
@@ -195,7 +200,7 @@ async fn pass(
                 context.metrics.duration(&owner.namespace, &spec.target.name, started.elapsed().as_secs_f64());
             }
             Outcome::Step(step) => {
-                let decided = Decided { canary, noted, before: &before, generation, now };
+                let decided = Decided { canary, noted, before: &before, generation, moment };
                 let outcome = carry_out(&scene, decided, *step, remembered).await;
                 view.finish_beside(noted.map(|noted| &noted.view));
                 return outcome;
@@ -210,7 +215,7 @@ struct Decided<'a> {
     noted: Option<&'a Noted>,
     before: &'a CanaryStatus,
     generation: i64,
-    now: Timestamp,
+    moment: Moment,
 }
 
 /// Persist, converge, announce.
@@ -221,7 +226,8 @@ async fn carry_out(
     remembered: &mut Remembered,
 ) -> Result<queue::Outcome, ReconcileError> {
     let context = scene.context;
-    let Decided { canary, noted, before, generation, now } = decided;
+    let Decided { canary, noted, before, generation, moment } = decided;
+    let now = moment.wall;
     if let Some((reason, message)) = remembered.refused.clone() {
         step.waiting.insert(0, crds::WaitingFor { reason, message });
     }
@@ -237,6 +243,7 @@ async fn carry_out(
         persist(context, canary, before, &status, remembered).await?;
     }
     remembered.memory = step.memory.clone();
+    remembered.decided = Some((moment, step.state.times()));
     // The primary is first made from what stands there; later only from what was analysed.
     let revision = match step.desired.primary {
         PrimaryAction::Keep | PrimaryAction::Create => None,
@@ -246,7 +253,7 @@ async fn carry_out(
     let converged = converge(scene, &step.desired, revision.as_deref()).await;
     announce::announce(scene, canary, &step, remembered).await;
     if let Some(message) = pods_refused.as_ref().filter(|message| remembered.pods_refused.as_ref() != Some(message)) {
-        announce::event(context, canary, Some(scene.spec), true, message);
+        announce::event(context, canary, Some(scene.spec), status.source.as_ref(), true, message);
     }
     remembered.pods_refused = pods_refused;
     context.history.record(canary, &status, now);
@@ -258,7 +265,7 @@ async fn carry_out(
     if let Err(problem) = converged {
         if !problem.is_passing() {
             let refused = (problem.reason().to_owned(), problem.to_string());
-            note_refusal(context, canary, Some(scene.spec), refused, remembered);
+            note_refusal(context, canary, Some(scene.spec), status.source.as_ref(), refused, remembered);
         }
         return Err(problem.into());
     }
@@ -296,7 +303,9 @@ fn words_due(
         remembered.reworded_since = None;
         return None;
     }
-    let due = *remembered.reworded_since.get_or_insert(now) + WORDS_WAIT;
+    let since = *remembered.reworded_since.get_or_insert(now);
+    // A time to come was noted before the clock was set back.
+    let due = since.min(now) + WORDS_WAIT;
     if due > now {
         return Some(due);
     }

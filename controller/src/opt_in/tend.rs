@@ -1,5 +1,6 @@
 //! Does what was decided about the Canary of an annotated workload, and tells people.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -152,7 +153,7 @@ async fn act(
             if tell(context, key, workload, &message, &mut kept.told)
                 && let Some(canary) = canary
             {
-                context.events.publish(canary, EventType::Warning, message);
+                context.events.publish(canary, EventType::Warning, message, BTreeMap::new());
             }
             Ok(false)
         }
@@ -196,7 +197,7 @@ fn tell(context: &Context, key: &CanaryKey, workload: &Workload, message: &str, 
         "apiVersion": "apps/v1", "kind": workload.kind.as_str(),
         "metadata": { "namespace": workload.namespace, "name": workload.name, "uid": workload.uid },
     });
-    context.events.publish(&regarding, EventType::Warning, message);
+    context.events.publish(&regarding, EventType::Warning, message, BTreeMap::new());
     true
 }
 
