@@ -24,7 +24,7 @@ pub enum Class {
     /// Someone else wrote first, or the object came into being meanwhile: look again, and try again.
     Conflict,
     /// Admission said no; trying again is of no use until the policy or the object changes.
-    Denied(Denial),
+    Denied(Box<Denial>),
     /// A right is missing.
     Forbidden {
         /// The verb that is not allowed.
@@ -112,7 +112,7 @@ fn class_of(status: &Status, verb: &str, kind: Kind) -> Class {
         return Class::Unreachable;
     }
     if let Some(denial) = denial::parse(&status.message) {
-        return Class::Denied(denial);
+        return Class::Denied(Box::new(denial));
     }
     if status.is_already_exists() || status.is_conflict() {
         return Class::Conflict;
