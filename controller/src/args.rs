@@ -45,6 +45,9 @@ pub struct ControllerArgs {
     /// trusted; elsewhere every request needs a bearer token of the cluster.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS:PORT")]
     pub dashboard_address: String,
+    /// Where people reach the dashboard, for links in notices.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "URL")]
+    pub dashboard_url: String,
     /// Slack incoming webhook.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "URL")]
     pub slack_url: String,

@@ -102,7 +102,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let context = controller.context();
     let health = Health::new(context.cache.clone(), metrics);
     let election = args.enable_leader_election.then(|| {
+        let history = context.history.clone();
         Election::new(context.rest.clone(), args.lease_namespace(), &identity(), Timing::default(), Clock::System)
+            .hearing(move |leader| history.follow(pod_of(leader)))
     });
 
     let (stop, stopped) = watch::channel(false);
@@ -210,6 +212,11 @@ fn identity() -> String {
     format!("{name}_{:016x}", fastrand::u64(..))
 }
 
+/// The name of the pod in the identity of a replica; what others than this program write is taken whole.
+fn pod_of(identity: &str) -> &str {
+    identity.rsplit_once('_').map_or(identity, |(pod, _)| pod)
+}
+
 async fn client(args: &ControllerArgs) -> anyhow::Result<Client> {
     let mut config = match &args.kubeconfig {
         Some(path) => {
@@ -238,6 +245,8 @@ pub fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
     let event_hook = given(&args.event_webhook)
         .map(|url| Url::parse(&url).context("--event-webhook (or EVENT_WEBHOOK_URL) is not a URL"))
         .transpose()?;
+    let dashboard_url =
+        given(&args.dashboard_url).map(|url| Url::parse(&url).context("--dashboard-url is not a URL")).transpose()?;
     let notifier = GlobalSettings {
         slack_url: given(&args.slack_url),
         slack_token: given(&args.slack_token),
@@ -262,6 +271,7 @@ pub fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
         ingress_annotations_prefix: args.ingress_annotations_prefix.clone(),
         ingress_class: given(&args.ingress_class),
         cluster_name: args.cluster_name.clone(),
+        dashboard_url,
         notifier,
         event_hook,
     })
@@ -273,6 +283,8 @@ pub fn resources() -> Vec<(Kind, bool)> {
         (kinds::CANARY, true),
         (kinds::METRIC_TEMPLATE, false),
         (kinds::ALERT_PROVIDER, false),
+        (kinds::CANARY_TEMPLATE, false),
+        (kinds::CLUSTER_CANARY_TEMPLATE, false),
         (kinds::DEPLOYMENT, true),
         (kinds::DAEMON_SET, true),
         (kinds::REPLICA_SET, false),

@@ -151,11 +151,19 @@ pub async fn call(call: &HookCall<'_>, clients: &Clients, pauses: Pauses) -> Hoo
             Err(error) => Err(Broken::transport(&error)),
         }
     };
+    attempts(call.hook, pauses, attempt).await
+}
+
+/// Attempts it as often as the hook allows, until one tells its answer.
+pub async fn attempts<A>(hook: &Webhook, pauses: Pauses, attempt: impl FnMut() -> A) -> HookAnswer
+where
+    A: Future<Output = Result<HookAnswer, Broken>>,
+{
     let backoff = ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(pauses.least)
         .with_max_delay(pauses.most)
-        .with_max_times(usize::try_from(call.hook.retries).unwrap_or(usize::MAX));
+        .with_max_times(usize::try_from(hook.retries).unwrap_or(usize::MAX));
     let answer = attempt
         .retry(backoff)
         .when(|broken: &Broken| broken.retry)
@@ -167,13 +175,20 @@ pub async fn call(call: &HookCall<'_>, clients: &Clients, pauses: Pauses) -> Hoo
     }
 }
 
-struct Broken {
+/// An attempt that told no answer.
+#[derive(Debug)]
+pub struct Broken {
     reason: String,
     retry: bool,
     retry_after: Option<Duration>,
 }
 
 impl Broken {
+    /// No answer within the hook's timeout.
+    pub fn late() -> Broken {
+        Broken { reason: http::LATE.into(), retry: true, retry_after: None }
+    }
+
     fn transport(error: &reqwest::Error) -> Broken {
         Broken { reason: http::describe(error).to_string(), retry: !error.is_builder(), retry_after: None }
     }

@@ -73,6 +73,7 @@ pub mod revision;
 pub mod spec;
 pub mod state;
 pub mod step;
+pub mod times;
 
 pub use desired::Desired;
 pub use effect::{Effect, Owed};
@@ -85,3 +86,4 @@ pub use reading::{HookAnswer, Reading};
 pub use spec::Spec;
 pub use state::{Cookies, Revision, Run, Stage, State};
 pub use step::{Input, Outcome, Step, step};
+pub use times::Times;

@@ -164,6 +164,8 @@ pub struct Memory {
     pub looked: bool,
     /// Since when the routes express what the state wants.
     pub matched_since: Option<Timestamp>,
+    /// What that was; nothing when this process has just moved it.
+    pub matched: Option<Traffic>,
     /// Since when the pods are ready that get their first users next.
     pub ready_since: Option<Timestamp>,
     /// When a gate was last asked without the state moving.

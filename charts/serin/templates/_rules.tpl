@@ -1,11 +1,12 @@
 {{/*
 What Serin may do. Watched kinds: get, list, watch. Written kinds: create and patch, because every write is a
-server-side apply or a JSON patch; nothing is written that is not listed here.
+server-side apply or a JSON patch; nothing is written that is not listed here. Deleted are Canaries alone, those that were made
+from a template, when their workload asks for none any more.
 */}}
 {{- define "serin.rules" -}}
 - apiGroups: [flagger.app]
   resources: [canaries]
-  verbs: [get, list, watch, patch, update]
+  verbs: [get, list, watch, create, patch, update, delete]
 - apiGroups: [flagger.app]
   resources: [canaries/status]
   verbs: [get, patch, update]
@@ -15,6 +16,9 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
   verbs: [update]
 - apiGroups: [flagger.app]
   resources: [metrictemplates, alertproviders]
+  verbs: [get, list, watch]
+- apiGroups: [serin.dev]
+  resources: [canarytemplates{{ if not .Values.namespace }}, clustercanarytemplates{{ end }}]
   verbs: [get, list, watch]
 - apiGroups: [apps]
   resources: [deployments, daemonsets]
@@ -46,8 +50,28 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
 {{- if .Values.dashboard.enabled }}
 # Of the rollout that somebody looks at.
 - apiGroups: [""]
-  resources: [pods]
+  resources: [events, pods]
   verbs: [list]
+{{- end }}
+# Where revisions come from.
+- apiGroups: [serin.dev]
+  resources: [gitsources]
+  verbs: [get, list, watch]
+{{- if .Values.gitops.flux }}
+- apiGroups: [kustomize.toolkit.fluxcd.io]
+  resources: [kustomizations]
+  verbs: [get, list, watch]
+- apiGroups: [helm.toolkit.fluxcd.io]
+  resources: [helmreleases]
+  verbs: [get, list, watch]
+- apiGroups: [source.toolkit.fluxcd.io]
+  resources: [gitrepositories, ocirepositories, buckets, helmcharts]
+  verbs: [get, list, watch]
+{{- end }}
+{{- if .Values.gitops.argocd }}
+- apiGroups: [argoproj.io]
+  resources: [applications]
+  verbs: [get, list, watch]
 {{- end }}
 {{- range .Values.routers }}
 {{- if eq . "gatewayapi" }}

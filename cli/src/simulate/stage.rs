@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use controller::args::ControllerArgs;
 use controller::assembly::{Controller, Surroundings};
-use controller::clock::Clock;
+use controller::clock::{Clock, Dial};
 use controller::context::Settings;
 use controller::leader::{Election, Timing};
 use controller::metrics::Metrics;
@@ -35,6 +35,9 @@ const REST: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(75);
 
 const NAMESPACE: Kind<'static> = Kind { group: "", kind: "Namespace" };
+
+/// Kinds of objects in scenarios that are in no namespace.
+const CLUSTER_WIDE: [&str; 2] = ["ClusterCanaryTemplate", "Namespace"];
 
 /// Machines that pods run on.
 const NODES: u32 = 3;
@@ -74,17 +77,12 @@ struct Seen {
     invariants: Invariants,
 }
 
-impl Seen {
-    fn catch_up(&mut self, cluster: &Cluster) {
-        self.transcript.catch_up(cluster, &mut self.invariants);
-    }
-}
-
 struct Stage {
     cluster: Cluster,
     around: Around,
     settings: Settings,
-    clock: Clock,
+    /// The controllers' clock.
+    dial: Dial,
     /// Told when the first users come.
     opening: Notify,
     /// Told when the controller is to die.
@@ -117,10 +115,10 @@ impl Stage {
         let (faults, deaths) = (scenario.faults.clone(), scenario.dies_after_writes.clone());
         let weather = Weather::new(faults, deaths, scenario.seed, death.clone());
         Ok(Stage {
+            around: Around::new(cluster.clone(), world),
             cluster,
-            around: Around::new(world),
             settings,
-            clock: Clock::starting_at(scenario.start),
+            dial: Dial::starting_at(scenario.start),
             opening: Notify::new(),
             death,
             weather,
@@ -130,8 +128,10 @@ impl Stage {
     }
 
     async fn play(self, scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError> {
-        let mut seen =
-            Seen { transcript: Transcript::new(&self.cluster, scenario.start), invariants: Invariants::new(scenario) };
+        let mut seen = Seen {
+            transcript: Transcript::new(&self.cluster, scenario.start),
+            invariants: Invariants::new(scenario, self.weather.clone()),
+        };
         let actors = Controllers::new(self.cluster.clone(), Arc::new(Software(self.around.clone()))).run();
         let directed = timeout(scenario.within, self.direct(scenario, folder, &mut seen));
         let in_time = tokio::select! {
@@ -145,11 +145,11 @@ impl Stage {
             () = self.flow() => false,
             () = self.control() => false,
         };
-        seen.catch_up(&self.cluster);
+        self.catch_up(&mut seen);
         let Seen { transcript, invariants } = seen;
         let world = self.around.world();
         let broken = invariants.end(&self.cluster, &world);
-        let verdict = verdict::judge(scenario, &self.cluster, &world, &transcript, broken, in_time);
+        let verdict = verdict::judge(scenario, &self.cluster, &world, &transcript, broken, in_time)?;
         Ok(Played { transcript, verdict })
     }
 
@@ -165,7 +165,7 @@ impl Stage {
             let controller = Controller::new(self.settings.clone(), self.surroundings());
             let election = self.lease.as_ref().map(|namespace| {
                 let identity = format!("serin-{replica}-{life}");
-                Election::new(controller.context().rest.clone(), namespace, &identity, Timing::default(), self.clock)
+                Election::new(controller.context().rest.clone(), namespace, &identity, Timing::default(), self.clock())
             });
             tokio::select! {
                 biased;
@@ -179,12 +179,16 @@ impl Stage {
         }
     }
 
+    fn clock(&self) -> Clock {
+        Clock::Dial(self.dial.clone())
+    }
+
     fn surroundings(&self) -> Surroundings {
         Surroundings {
             client: self.cluster.client_with(self.weather.clone()),
             namespace: None,
             outside: Arc::new(self.around.clone()),
-            clock: self.clock,
+            clock: self.clock(),
             metrics: Metrics::new(env!("CARGO_PKG_VERSION"), &self.settings.provider),
         }
     }
@@ -209,7 +213,7 @@ impl Stage {
         then.sort_by_key(|happening| happening.at);
         for happening in then {
             self.follow_until(begin + happening.at, seen).await;
-            seen.catch_up(&self.cluster);
+            self.catch_up(seen);
             self.happen(happening, scenario, folder, seen)?;
         }
         // What could not be written while requests went wrong or nobody led is made up for when the waits are over.
@@ -238,6 +242,13 @@ impl Stage {
             apply(&self.cluster, object, &scenario.namespace)?;
             seen.transcript.note(now, &name, &format!("committed: {kind}"));
         }
+        for (workload, annotations) in &happening.annotate {
+            super::happenings::annotate(&self.cluster, &scenario.namespace, workload, annotations)?;
+            for (key, value) in annotations {
+                let done = value.as_ref().map_or_else(|| format!("no more {key}"), |value| format!("{key}: {value}"));
+                seen.transcript.note(now, workload, &format!("committed: {done}"));
+            }
+        }
         for object in &happening.delete {
             super::happenings::delete(&self.cluster, &scenario.namespace, object)?;
             seen.transcript.note(now, object, "deleted");
@@ -246,15 +257,24 @@ impl Stage {
             super::happenings::command(&self.cluster, &scenario.namespace, canary, verb)?;
             seen.transcript.note(now, canary, &format!("told to {verb}"));
         }
-        for (url, yes) in &happening.hooks {
-            self.around.answer(url, *yes);
-            seen.transcript.note(now, url, if *yes { "says yes from now on" } else { "says no from now on" });
+        for (url, manner) in &happening.hooks {
+            self.around.answer(url, *manner);
+            seen.transcript.note(now, url, &format!("{manner} from now on"));
+        }
+        if let Some(by) = happening.clock {
+            self.dial.set(by);
+            let way = if by.is_negative() { "back" } else { "forward" };
+            seen.transcript.note(now, "serin", &format!("the controller's clock is set {way} by {:#}", by.abs()));
         }
         if happening.restart {
             self.death.notify_one();
             seen.transcript.note(now, "serin", "the controller dies, and starts again");
         }
         Ok(())
+    }
+
+    fn catch_up(&self, seen: &mut Seen) {
+        seen.transcript.catch_up(&self.cluster, &mut seen.invariants);
     }
 
     /// Follows what happens until no Canary has changed for a while and all are where they can stay.
@@ -272,7 +292,7 @@ impl Stage {
         let mut changed = self.cluster.changed();
         while timeout(end.saturating_duration_since(Instant::now()), changed.changed()).await.is_ok() {
             changed.mark_unchanged();
-            seen.catch_up(&self.cluster);
+            self.catch_up(seen);
         }
     }
 }
@@ -301,9 +321,10 @@ impl Behaviour for Software {
     }
 }
 
-/// The gateways that a Canary's routes are attached to: where they come from is not what a scenario is about.
+/// The gateways that the routes of a Canary, or of those made from a template, are attached to: where they come from is not what a scenario is about.
 pub(crate) fn gateways(object: &Value) -> Vec<Value> {
-    let references = object.pointer("/spec/service/gatewayRefs").and_then(Value::as_array);
+    let places = ["/spec/service/gatewayRefs", "/spec/template/service/gatewayRefs"];
+    let references = places.into_iter().find_map(|place| object.pointer(place)).and_then(Value::as_array);
     let gateway = |reference: &Value| {
         json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
@@ -321,7 +342,9 @@ pub(crate) fn apply(cluster: &Cluster, mut object: Value, namespace: &str) -> Re
     {
         metadata.remove("namespace");
     }
-    if !namespace.is_empty()
+    let in_a_namespace = !CLUSTER_WIDE.iter().any(|kind| object["kind"] == *kind);
+    if in_a_namespace
+        && !namespace.is_empty()
         && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
     {
         metadata.entry("namespace").or_insert_with(|| namespace.into());

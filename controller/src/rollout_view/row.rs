@@ -30,6 +30,9 @@ pub struct Row {
     pub last_transition_seconds: Option<i64>,
     /// Kind and name of the workload that users change.
     pub target: String,
+    /// Kind and name of the template that the Canary is made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// `canary`, `ab-testing` or `blue-green`.
     pub strategy: &'static str,
     /// The router, when the Canary names one.
@@ -37,6 +40,9 @@ pub struct Row {
     pub router: Option<String>,
     /// Time between two looks.
     pub interval: String,
+    /// Where the revision comes from, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// `spec.suspend` is set.
     pub suspended: bool,
     /// The rollout is held by `serin pause`.
@@ -58,9 +64,11 @@ impl Row {
             waiting_for: view.waiting_for.into_iter().next().map(|reason| reason.message),
             last_transition_seconds: view.last_transition_seconds,
             target: view.target,
+            template: view.template,
             strategy: view.strategy.name,
             router: view.strategy.router,
             interval: view.analysis.interval,
+            source: view.source.as_ref().and_then(crds::Source::sentence),
             suspended: view.suspended,
             paused: view.paused,
         }

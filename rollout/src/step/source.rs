@@ -54,7 +54,7 @@ impl Pass<'_> {
     }
 
     /// `, from commit …`, when that is known.
-    pub(super) fn from_source(&self) -> String {
+    pub(super) fn by_source(&self) -> String {
         let sentence = self.state.source.as_ref().and_then(Source::sentence);
         sentence.map(|sentence| format!(", from {sentence}")).unwrap_or_default()
     }

@@ -7,6 +7,7 @@ mod ends;
 mod gates;
 mod git;
 mod judging;
+mod source;
 mod steps;
 mod windows;
 
