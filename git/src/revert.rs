@@ -32,10 +32,23 @@ impl Mirror {
         under: &[&str],
         limits: &Limits,
     ) -> Result<Reverted, Error> {
-        let under = under.iter().map(|path| path::normal(path)).collect::<Result<Vec<_>, _>>()?;
         let done = self.read_commit(commit)?;
-        let (base, ours) = (self.tree(commit)?, self.tree(head)?);
-        let theirs = done.parents.first().map(|parent| self.tree(parent)).transpose()?;
+        self.restore(commit, done.parents.first(), head, under, limits)
+    }
+
+    /// What has to be committed on top of `head` to take back all that was done from `good` (nothing at all for `None`) to
+    /// `failed`, and nothing that was done since. All three must be in the mirror. See [`revert`](Self::revert).
+    pub fn restore(
+        &self,
+        failed: &CommitId,
+        good: Option<&CommitId>,
+        head: &CommitId,
+        under: &[&str],
+        limits: &Limits,
+    ) -> Result<Reverted, Error> {
+        let under = under.iter().map(|path| path::normal(path)).collect::<Result<Vec<_>, _>>()?;
+        let (base, ours) = (self.tree(failed)?, self.tree(head)?);
+        let theirs = good.map(|good| self.tree(good)).transpose()?;
         let mut changes = Vec::new();
         let mut conflicts = Vec::new();
         let mut total = 0u64;
@@ -80,6 +93,18 @@ impl Mirror {
             conflicts.sort();
             Ok(Reverted::Conflict(conflicts))
         }
+    }
+}
+
+impl Mirror {
+    /// The files in which two commits differ, sorted. Both must be in the mirror.
+    pub fn changed(&self, from: Option<&CommitId>, to: &CommitId, under: &str) -> Result<Vec<String>, Error> {
+        let under = path::normal(under)?;
+        let (to, from) = (self.tree(to)?, from.map(|from| self.tree(from)).transpose()?);
+        let differing = differences(self, &to, from.as_ref())?.into_iter().map(|(path, _, _)| path);
+        let mut paths: Vec<String> = differing.filter(|path| path::is_under(path, &under)).collect();
+        paths.sort();
+        Ok(paths)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crds::Source;
 use rollout::SourceSeen;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Deployer, Sight, annotation, applied_by, label, owned, place, text};
 use crate::objects::Kind;
@@ -31,6 +31,7 @@ impl Deployer for Application {
                 "/operation/initiatedBy",
                 "/spec/source",
                 "/spec/sources",
+                "/spec/syncPolicy/automated",
                 "/status/history",
                 "/status/operationState/phase",
                 "/status/operationState/syncResult/revision",
@@ -47,14 +48,43 @@ impl Deployer for Application {
         let (namespace, name) = named(target)?;
         let application = sight.find(APPLICATION, namespace, name)?;
         let (revisions, at_work) = applied(&application);
-        let sources: Vec<&Value> = match application.pointer("/spec/sources").and_then(Value::as_array) {
-            Some(sources) if !sources.is_empty() => sources.iter().collect(),
-            Some(_) | None => application.pointer("/spec/source").into_iter().collect(),
-        };
-        let mut source = git_source(&sources, &revisions);
+        let mut source = git_source(&sources(&application), &revisions);
         source.revision = (!revisions.is_empty()).then(|| revisions.join(", "));
         source.applied_by = Some(applied_by(APPLICATION, namespace, name));
         Some(SourceSeen { source, at_work })
+    }
+
+    /// What was compared last; it is compared whether it is applied or not.
+    fn head(&self, object: &Value, _: &dyn Sight) -> Option<String> {
+        let compared = object.pointer("/status/sync").map(revisions)?;
+        git_source(&sources(object), &compared).commit
+    }
+
+    fn is_suspended(&self, object: &Value) -> bool {
+        let automated = object.pointer("/spec/syncPolicy/automated");
+        automated.is_none_or(|automated| !automated.is_object() || automated["enabled"] == Value::Bool(false))
+    }
+
+    fn hold(&self, object: &Value) -> (Value, Option<String>) {
+        let automated = object.pointer("/spec/syncPolicy/automated").cloned().unwrap_or_default();
+        (json!({ "spec": { "syncPolicy": { "automated": null } } }), Some(automated.to_string()))
+    }
+
+    fn lift(&self, kept: Option<&str>) -> Value {
+        let kept: Option<Value> = kept.and_then(|kept| serde_json::from_str(kept).ok());
+        json!({ "spec": { "syncPolicy": { "automated": kept.unwrap_or_else(|| json!({})) } } })
+    }
+
+    /// Its credentials are Argo CD's own, and are kept in Secrets that are found by their URL alone.
+    fn secret(&self, _: &Value, _: &dyn Sight) -> Option<(String, String)> {
+        None
+    }
+}
+
+fn sources(application: &Value) -> Vec<&Value> {
+    match application.pointer("/spec/sources").and_then(Value::as_array) {
+        Some(sources) if !sources.is_empty() => sources.iter().collect(),
+        Some(_) | None => application.pointer("/spec/source").into_iter().collect(),
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) const BUCKET: Kind = Kind { group: SOURCE_GROUP, version: "v1", kind:
 pub(super) const KEPT_OF_SOURCE: &[&str] = &[
     "/spec/url",
     "/spec/ref",
+    "/spec/secretRef/name",
     "/spec/endpoint",
     "/spec/bucketName",
     "/status/artifact/revision",
@@ -78,6 +79,31 @@ pub(super) fn source(
         _ => {}
     }
     source
+}
+
+/// Namespace of an object.
+pub(super) fn namespace(object: &Value) -> &str {
+    text(object, "/metadata/namespace").unwrap_or_default()
+}
+
+/// The newest commit of a GitRepository.
+pub(super) fn head(reference: &Value, namespace: &str, sight: &dyn Sight) -> Option<String> {
+    let object = repository(reference, namespace, sight)?;
+    let (_, commit) = text(&object, "/status/artifact/revision").map(place::revision)?;
+    commit.map(str::to_owned)
+}
+
+/// The Secret of a GitRepository.
+pub(super) fn secret(reference: &Value, namespace: &str, sight: &dyn Sight) -> Option<(String, String)> {
+    let object = repository(reference, namespace, sight)?;
+    Some((self::namespace(&object).to_owned(), owned(&object, "/spec/secretRef/name")?))
+}
+
+fn repository(reference: &Value, namespace: &str, sight: &dyn Sight) -> Option<std::sync::Arc<Value>> {
+    if text(reference, "/kind") != Some("GitRepository") {
+        return None;
+    }
+    sight.find(GIT_REPOSITORY, text(reference, "/namespace").unwrap_or(namespace), text(reference, "/name")?)
 }
 
 /// How far an operator has come with an object.

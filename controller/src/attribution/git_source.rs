@@ -2,7 +2,7 @@
 
 use crds::{Author, Source};
 use rollout::SourceSeen;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Deployer, Sight, annotation, applied_by, owned, place, text};
 use crate::objects::Kind;
@@ -27,6 +27,8 @@ impl Deployer for GitSource {
                 "/spec/url",
                 "/spec/ref",
                 "/spec/path",
+                "/spec/suspend",
+                "/spec/secretRef/name",
                 "/status/lastAppliedRevision",
                 "/status/lastAttemptedRevision",
                 "/status/commit",
@@ -63,6 +65,28 @@ impl Deployer for GitSource {
             source.message = text(told, "/message").and_then(Source::subject);
         }
         Some(SourceSeen { source, at_work })
+    }
+
+    fn head(&self, object: &Value, _: &dyn Sight) -> Option<String> {
+        let (_, commit) = text(object, "/status/lastAttemptedRevision").map(place::revision)?;
+        commit.map(str::to_owned)
+    }
+
+    fn is_suspended(&self, object: &Value) -> bool {
+        object.pointer("/spec/suspend") == Some(&Value::Bool(true))
+    }
+
+    fn hold(&self, _: &Value) -> (Value, Option<String>) {
+        // The agent reads the annotation itself.
+        (json!({}), None)
+    }
+
+    fn lift(&self, _: Option<&str>) -> Value {
+        json!({})
+    }
+
+    fn secret(&self, object: &Value, _: &dyn Sight) -> Option<(String, String)> {
+        Some((owned(object, "/metadata/namespace")?, owned(object, "/spec/secretRef/name")?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Flux: a HelmRelease. What changed is the chart, or the values, which mostly come from Git with the HelmRelease itself.
 
 use rollout::SourceSeen;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::flux::{self, Progress};
 use super::{Deployer, Sight, applied_by, kustomization, label, owned, place, text};
@@ -29,6 +29,7 @@ impl Deployer for HelmRelease {
                 "/spec/chart/spec/chart",
                 "/spec/chart/spec/sourceRef",
                 "/spec/chartRef",
+                "/spec/suspend",
                 "/status/helmChart",
                 "/status/history",
                 "/status/lastAttemptedRevision",
@@ -57,6 +58,50 @@ impl Deployer for HelmRelease {
         seen.at_work |= progress == Progress::AtWork;
         Some(seen)
     }
+
+    fn head(&self, object: &Value, sight: &dyn Sight) -> Option<String> {
+        match git_reference(object, flux::namespace(object), sight) {
+            Some((reference, namespace)) => flux::head(&reference, &namespace, sight),
+            None => by_kustomization(object, sight).and_then(|by| kustomization::DEPLOYER.head(&by, sight)),
+        }
+    }
+
+    fn secret(&self, object: &Value, sight: &dyn Sight) -> Option<(String, String)> {
+        match git_reference(object, flux::namespace(object), sight) {
+            Some((reference, namespace)) => flux::secret(&reference, &namespace, sight),
+            None => by_kustomization(object, sight).and_then(|by| kustomization::DEPLOYER.secret(&by, sight)),
+        }
+    }
+
+    fn is_suspended(&self, object: &Value) -> bool {
+        object.pointer("/spec/suspend") == Some(&Value::Bool(true))
+    }
+
+    fn hold(&self, _: &Value) -> (Value, Option<String>) {
+        (json!({ "spec": { "suspend": true } }), None)
+    }
+
+    fn lift(&self, _: Option<&str>) -> Value {
+        json!({ "spec": { "suspend": null } })
+    }
+}
+
+/// The GitRepository that the chart is packed from, and the namespace in which it is named.
+fn git_reference(release: &Value, namespace: &str, sight: &dyn Sight) -> Option<(Value, String)> {
+    let is_git = |reference: &&Value| reference["kind"] == "GitRepository";
+    if let Some(reference) = release.pointer("/spec/chart/spec/sourceRef").filter(is_git) {
+        return Some((reference.clone(), namespace.to_owned()));
+    }
+    let reference = release.pointer("/spec/chartRef").filter(|reference| reference["kind"] == "HelmChart")?;
+    let namespace = text(reference, "/namespace").unwrap_or(namespace);
+    let chart = sight.find(HELM_CHART, namespace, text(reference, "/name")?)?;
+    Some((chart.pointer("/spec/sourceRef").filter(is_git)?.clone(), namespace.to_owned()))
+}
+
+/// The Kustomization that has brought the release.
+fn by_kustomization(release: &Value, sight: &dyn Sight) -> Option<std::sync::Arc<Value>> {
+    let by = kustomization::DEPLOYER.trace(release, sight)?.source.applied_by?;
+    super::deployer(&by, sight).map(|(_, _, object)| object)
 }
 
 /// `podinfo@6.9.1+1a2b3c4d`: the chart, its version, and the beginning of the checksum of its values.

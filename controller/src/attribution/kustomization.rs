@@ -1,7 +1,7 @@
 //! Flux: a Kustomization.
 
 use rollout::SourceSeen;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::flux::{self, Progress};
 use super::{Deployer, Sight, applied_by, label, place, text};
@@ -26,6 +26,7 @@ impl Deployer for Kustomization {
         match kind {
             "Kustomization" => Some(&[
                 "/spec/path",
+                "/spec/suspend",
                 "/spec/sourceRef",
                 "/status/lastAppliedRevision",
                 "/status/lastAppliedOriginRevision",
@@ -52,5 +53,25 @@ impl Deployer for Kustomization {
         source.path = text(&object, "/spec/path").and_then(place::path);
         source.applied_by = Some(applied_by(KUSTOMIZATION, namespace, name));
         Some(SourceSeen { source, at_work: progress == Progress::AtWork })
+    }
+
+    fn head(&self, object: &Value, sight: &dyn Sight) -> Option<String> {
+        flux::head(object.pointer("/spec/sourceRef")?, flux::namespace(object), sight)
+    }
+
+    fn secret(&self, object: &Value, sight: &dyn Sight) -> Option<(String, String)> {
+        flux::secret(object.pointer("/spec/sourceRef")?, flux::namespace(object), sight)
+    }
+
+    fn is_suspended(&self, object: &Value) -> bool {
+        object.pointer("/spec/suspend") == Some(&Value::Bool(true))
+    }
+
+    fn hold(&self, _: &Value) -> (Value, Option<String>) {
+        (json!({ "spec": { "suspend": true } }), None)
+    }
+
+    fn lift(&self, _: Option<&str>) -> Value {
+        json!({ "spec": { "suspend": null } })
     }
 }

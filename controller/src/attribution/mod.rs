@@ -39,6 +39,22 @@ pub trait Deployer: Send + Sync {
 
     /// Where the target comes from; `None` when it names no object of this kind, or one that cannot be seen.
     fn trace(&self, target: &Value, sight: &dyn Sight) -> Option<SourceSeen>;
+
+    /// The newest commit that the source of one of its objects shows, applied or not.
+    fn head(&self, object: &Value, sight: &dyn Sight) -> Option<String>;
+
+    /// The object does not apply by itself what its source shows.
+    fn is_suspended(&self, object: &Value) -> bool;
+
+    /// The merge patch that keeps the object from applying, beside the annotation that says why. What it takes away is
+    /// written into the value, which [`Deployer::lift`] is given.
+    fn hold(&self, object: &Value) -> (Value, Option<String>);
+
+    /// The merge patch that lets it go on; with what [`Deployer::hold`] had written down.
+    fn lift(&self, kept: Option<&str>) -> Value;
+
+    /// The Secret with which it reads the repository: namespace and name.
+    fn secret(&self, object: &Value, sight: &dyn Sight) -> Option<(String, String)>;
 }
 
 /// Where objects of any namespace are looked up. What is not there, may not be read or has no API is simply not there.
@@ -93,6 +109,17 @@ pub fn attribute(target: &Value, sight: &dyn Sight, commits: &dyn Commits) -> So
         source.pull_request = place::pull_request(repository, message);
     }
     seen
+}
+
+/// The operator's object that a source names, with what knows how to treat it.
+pub fn deployer(by: &AppliedBy, sight: &dyn Sight) -> Option<(&'static dyn Deployer, Kind, Arc<Value>)> {
+    let group = by.api_version.split('/').next().unwrap_or_default();
+    let known = DEPLOYERS.iter().find_map(|deployer| {
+        let own = deployer.resources().first()?;
+        (own.group == group && own.kind == by.kind).then_some((*deployer, *own))
+    });
+    let (deployer, kind) = known?;
+    Some((deployer, kind, sight.find(kind, &by.namespace, &by.name)?))
 }
 
 /// True for kinds whose absence is no trouble: nobody is told to install them, and they are asked for seldom.

@@ -1,0 +1,213 @@
+//! The revert in Git of a revision that was taken back: beside the passes, a few at a time. See docs/adr/0013.
+
+mod files;
+mod hold;
+mod message;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crds::{GitRollback, OnRollback, Source};
+use futures::FutureExt;
+use rollout::{GitOutcome, Spec, State};
+use tokio::sync::Semaphore;
+
+use crate::attribution::{self, Sight};
+use crate::cache::CanaryKey;
+use crate::context::Context;
+use crate::gather::secret_data;
+use crate::notifiers::SecretData;
+
+pub use hold::{apply, seen};
+pub use work::{Access, Committed, Repositories, Written};
+
+/// Reverts at once.
+const AT_ONCE: usize = 4;
+
+/// Time between two tries of one that is delayed, growing from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// What is to be reverted, where, and what is told with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// Whose revision it was.
+    pub canary: CanaryKey,
+    /// Kind and name of the workload.
+    pub target: (String, String),
+    /// As the status has it.
+    pub record: GitRollback,
+    /// Where the failed revision came from; with repository, branch and commit.
+    pub source: Source,
+    /// The images that serve again, where they are known.
+    pub serving: Vec<String>,
+    /// The checks of the last look.
+    pub checks: Vec<crds::Check>,
+    /// A pull request is asked for, not a push.
+    pub by_pull_request: bool,
+    /// Name of the forge, where the address does not tell.
+    pub forge: Option<String>,
+}
+
+/// Reverts under way, and what came of those that ended.
+#[derive(Clone)]
+pub struct Rollbacks {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    repositories: Arc<dyn Repositories>,
+    turns: Semaphore,
+    entries: Mutex<HashMap<CanaryKey, Entry>>,
+}
+
+struct Entry {
+    revision: String,
+    tries: u32,
+    outcome: Option<GitOutcome>,
+}
+
+impl Rollbacks {
+    /// Nothing is under way.
+    pub fn new(repositories: Arc<dyn Repositories>) -> Rollbacks {
+        let entries = Mutex::new(HashMap::new());
+        Rollbacks { shared: Arc::new(Shared { repositories, turns: Semaphore::new(AT_ONCE), entries }) }
+    }
+
+    /// What came of the Canary's revert; told once.
+    pub fn take(&self, canary: &CanaryKey) -> Option<(String, GitOutcome)> {
+        let mut entries = self.entries();
+        let entry = entries.get_mut(canary)?;
+        let outcome = entry.outcome.take()?;
+        let revision = entry.revision.clone();
+        let lasting = match outcome {
+            GitOutcome::Delayed { .. } => true,
+            GitOutcome::Reverted { .. }
+            | GitOutcome::Proposed { .. }
+            | GitOutcome::MovedOn { .. }
+            | GitOutcome::Blocked { .. } => false,
+        };
+        if !lasting {
+            entries.remove(canary);
+        }
+        Some((revision, outcome))
+    }
+
+    /// Forgets the Canary; what is under way for it goes on and is told to nobody.
+    pub fn forget(&self, canary: &CanaryKey) {
+        self.entries().remove(canary);
+    }
+
+    /// Begins what the state asks for, unless it is under way. The Canary is woken when it ends.
+    pub fn begin(&self, context: &Arc<Context>, canary: &CanaryKey, spec: &Spec, state: &State, sight: &dyn Sight) {
+        let (Some(record), Some(source)) = (&state.git, &state.source) else { return };
+        let pause = {
+            let mut entries = self.entries();
+            let tries = match entries.get(canary) {
+                Some(entry) if entry.revision == record.revision && entry.outcome.is_none() && entry.tries > 0 => {
+                    // Under way, or it waits for its next try.
+                    return;
+                }
+                Some(entry) if entry.revision == record.revision => entry.tries,
+                Some(_) | None => 0,
+            };
+            entries.insert(canary.clone(), Entry { revision: record.revision.clone(), tries: tries + 1, outcome: None });
+            pause(tries)
+        };
+        let job = job(canary, spec, state, record, source);
+        let secret = secret_of(canary, spec, source, sight);
+        let (rollbacks, context) = (self.clone(), context.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let work = rollbacks.outcome(&context, &job, secret);
+            let outcome = std::panic::AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(canary = %job.canary, "reverting in Git panicked");
+                GitOutcome::Blocked { message: "this is a defect of Serin; its log tells more. Revert it by hand".into() }
+            });
+            {
+                let mut entries = rollbacks.entries();
+                let Some(entry) = entries.get_mut(&job.canary) else { return };
+                if entry.revision != job.record.revision {
+                    return;
+                }
+                entry.outcome = Some(outcome);
+            }
+            context.cache.wake(job.canary.clone());
+        });
+    }
+
+    async fn outcome(&self, context: &Context, job: &Job, secret: Option<(String, String)>) -> GitOutcome {
+        let Ok(_turn) = self.shared.turns.acquire().await else {
+            return GitOutcome::Delayed { message: "the controller is ending".into() };
+        };
+        let data = match &secret {
+            None => SecretData::default(),
+            Some((namespace, name)) => match secret_data(context, namespace, name).await {
+                Ok(Some(data)) => data,
+                Ok(None) => {
+                    let message = format!("Secret {namespace}/{name} with the credentials for Git does not exist; make it");
+                    return GitOutcome::Delayed { message };
+                }
+                Err(why) => {
+                    return GitOutcome::Delayed {
+                        message: format!("reading Secret {namespace}/{name} with the credentials for Git: {why}"),
+                    };
+                }
+            },
+        };
+        let access = match Access::of(&job.source, &data) {
+            Ok(access) => access,
+            Err(message) => return GitOutcome::Blocked { message },
+        };
+        let hint = if secret.is_none() { "; name a Secret that may write in spec.git.secretRef" } else { "" };
+        work::carry_out(job, &access, self.shared.repositories.as_ref(), context.outside.as_ref(), context.now(), hint)
+            .await
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<CanaryKey, Entry>> {
+        self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first try is at once.
+fn pause(tries: u32) -> Duration {
+    if tries == 0 {
+        return Duration::ZERO;
+    }
+    let pause = PAUSES.0.saturating_mul(1 << (tries - 1).min(10)).min(PAUSES.1);
+    pause.mul_f64(0.75 + 0.5 * fastrand::f64())
+}
+
+fn job(canary: &CanaryKey, spec: &Spec, state: &State, record: &GitRollback, source: &Source) -> Job {
+    let images = state.promoted_source.iter().flat_map(|good| &good.images);
+    Job {
+        canary: canary.clone(),
+        target: (spec.target.kind.as_str().to_owned(), spec.target.name.clone()),
+        record: record.clone(),
+        source: source.clone(),
+        serving: images.map(|image| image.image.clone()).collect(),
+        checks: state.checks.clone(),
+        by_pull_request: spec.git.on_rollback == OnRollback::PullRequest,
+        forge: spec.git.forge.clone(),
+    }
+}
+
+/// Namespace and name of the Secret with what may write.
+fn secret_of(canary: &CanaryKey, spec: &Spec, source: &Source, sight: &dyn Sight) -> Option<(String, String)> {
+    if let Some(name) = &spec.git.secret {
+        return Some((canary.namespace.to_string(), name.clone()));
+    }
+    let (deployer, _, object) = attribution::deployer(source.applied_by.as_ref()?, sight)?;
+    deployer.secret(&object, sight)
+}
+
+/// Where mirrors of repositories are kept, one folder each.
+pub fn folder_of(storage: &std::path::Path, repository: &str) -> PathBuf {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(repository.as_bytes());
+    storage.join(digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>())
+}
