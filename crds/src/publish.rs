@@ -3,7 +3,7 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::{AlertProvider, Canary, MetricTemplate};
+use crate::{AlertProvider, Canary, GitSource, MetricTemplate};
 
 /// A file to be applied, or to apply the others with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct PublishedFile {
     pub text: String,
 }
 
-/// Every CustomResourceDefinition, in the order canaries, metrictemplates, alertproviders.
+/// Every CustomResourceDefinition, in the order canaries, metrictemplates, alertproviders, gitsources.
 pub fn all_crds() -> Vec<Value> {
     vec![
         published(json!(Canary::crd()), |spec| {
@@ -31,6 +31,7 @@ pub fn all_crds() -> Vec<Value> {
         published(json!(AlertProvider::crd()), |spec| {
             exactly_one(spec, &[&["type", "address"], &["type", "secretRef"]]);
         }),
+        published(json!(GitSource::crd()), |_| {}),
     ]
 }
 
