@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::complaint::Complaint;
 use crate::demo::Demonstration;
+use crate::image::ImageCommand;
 use crate::simulate::Simulation;
 
 /// Progressive delivery for GitOps: watch and steer canaries, or be the controller that runs them.
@@ -100,6 +101,12 @@ pub enum Command {
     Retry(Asked),
     /// Play a scenario in a simulated cluster and say how it ends: 0 as expected, 1 otherwise
     Simulate(Simulation),
+    /// Tell Git of an image that a pipeline has built
+    Image {
+        /// What to do
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
     /// See a rollout and a rollback in a simulated cluster on this machine, fed from Git, and try your own
     Demo(Demonstration),
 }

@@ -17,8 +17,9 @@ pub enum Invocation {
 }
 
 /// Subcommands of the command line that keep `serin -n shop get` from being read as the controller's flags.
-const SUBCOMMANDS: [&str; 11] =
-    ["run", "crds", "get", "watch", "promote", "abort", "pause", "resume", "retry", "simulate", "help"];
+const SUBCOMMANDS: [&str; 13] = [
+    "run", "crds", "get", "watch", "promote", "abort", "pause", "resume", "retry", "simulate", "demo", "image", "help",
+];
 
 impl Invocation {
     /// Decides from the whole argument list, the program's name first.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod complaint;
 pub mod demo;
 pub mod get;
+pub mod image;
 pub mod invocation;
 pub mod paint;
 pub mod probe;
@@ -40,6 +41,8 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
                 run_controller(flags)
             } else if let Command::Simulate(simulation) = command {
                 told(simulate::simulate(&simulation))
+            } else if let Command::Image { command } = command {
+                told(image::obey(&command))
             } else if let Command::Demo(demonstration) = command {
                 told(place.must_be_nowhere().and_then(|()| demo::demonstrate(&demonstration)))
             } else {
@@ -86,7 +89,7 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
     let give = async |asked: Asked, verb: Verb| command::give(&connect().await?, &asked, verb).await;
     match command {
         // None of them needs a cluster: see `run`.
-        Command::Run { .. } | Command::Simulate(_) | Command::Demo(_) => {}
+        Command::Run { .. } | Command::Simulate(_) | Command::Demo(_) | Command::Image { .. } => {}
         Command::Crds => paint::write_out(&definitions()?)?,
         Command::Get { name: Some(name), all_namespaces: false, output } => {
             get::one(&connect().await?, &name, output).await?;

@@ -39,6 +39,15 @@ impl Kind {
     }
 }
 
+/// The folder of a cluster that `cluster/up` started; `None` for one that was given.
+#[must_use]
+pub fn state() -> Option<PathBuf> {
+    match Kind::from_environment() {
+        Kind::Local { state, .. } => Some(state),
+        Kind::Given(_) => None,
+    }
+}
+
 /// The folder of this crate.
 #[must_use]
 pub fn folder() -> &'static Path {

@@ -8,6 +8,7 @@ pub mod canary;
 pub mod cluster;
 pub mod fake;
 pub mod fleet;
+pub mod forge;
 pub mod gate;
 pub mod git;
 pub mod objects;
@@ -23,6 +24,7 @@ pub mod workload;
 
 pub use canary::Observed;
 pub use cluster::Cluster;
+pub use forge::{Forge, ForgeRepository};
 pub use gate::Gate;
 pub use git::GitRepository;
 pub use runner::{Test, main};

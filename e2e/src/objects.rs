@@ -6,7 +6,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 /// The kinds that the tests touch and that are kept when a test fails.
-pub const KINDS: [(&str, &str); 15] = [
+pub const KINDS: [(&str, &str); 18] = [
     ("flagger.app/v1beta1", "Canary"),
     ("flagger.app/v1beta1", "MetricTemplate"),
     ("apps/v1", "Deployment"),
@@ -22,6 +22,9 @@ pub const KINDS: [(&str, &str); 15] = [
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("traefik.io/v1alpha1", "TraefikService"),
     ("traefik.io/v1alpha1", "IngressRoute"),
+    ("serin.dev/v1alpha1", "GitSource"),
+    ("source.toolkit.fluxcd.io/v1", "GitRepository"),
+    ("kustomize.toolkit.fluxcd.io/v1", "Kustomization"),
 ];
 
 /// The resource of a kind; plurals are regular for all kinds used here.
@@ -45,7 +48,10 @@ fn api_of(client: &Client, namespace: &str, object: &Value) -> Result<(Api<Dynam
     let kind = text(&object["kind"], "kind")?;
     let name = text(&object["metadata"]["name"], "metadata.name")?;
     let resource = resource(&api_version, &kind);
-    let clusterwide = matches!(kind.as_str(), "Namespace" | "Node" | "ClusterRoleBinding" | "CustomResourceDefinition");
+    let clusterwide = matches!(
+        kind.as_str(),
+        "Namespace" | "Node" | "ClusterRoleBinding" | "CustomResourceDefinition" | "ConstraintTemplate"
+    ) || api_version.starts_with("constraints.gatekeeper.sh/");
     let api = if clusterwide {
         Api::all_with(client.clone(), &resource)
     } else {
@@ -98,6 +104,18 @@ pub async fn delete(client: &Client, namespace: &str, api_version: &str, kind: &
         .delete(name, &DeleteParams::background())
         .await
         .with_context(|| format!("deleting {kind} {name} in {namespace}"))?;
+    Ok(())
+}
+
+/// Deletes an object that is in no namespace.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn delete_clusterwide(client: &Client, api_version: &str, kind: &str, name: &str) -> Result<()> {
+    Api::<DynamicObject>::all_with(client.clone(), &resource(api_version, kind))
+        .delete(name, &DeleteParams::background())
+        .await
+        .with_context(|| format!("deleting {kind} {name}"))?;
     Ok(())
 }
 
