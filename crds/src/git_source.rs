@@ -20,6 +20,10 @@ pub const PRUNE_ANNOTATION: &str = "serin.dev/prune";
 /// Annotation of a GitSource: another value of it asks for a look at the repository now.
 pub const REQUESTED_AT_ANNOTATION: &str = "serin.dev/requested-at";
 
+/// Annotation of a GitSource: a commit that stands in its value is not applied, as a rollback has taken it back. The next
+/// commit is.
+pub const HOLD_ANNOTATION: &str = "serin.dev/hold";
+
 /// A repository to follow, and how its manifests are brought to the cluster.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(

@@ -49,6 +49,21 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
   resources: [pods]
   verbs: [list]
 {{- end }}
+{{- if .Values.gitAgent.enabled }}
+# The Git agent: GitSources, and acting as the accounts that they name.
+- apiGroups: [serin.dev]
+  resources: [gitsources]
+  verbs: [get, list, watch, patch]
+- apiGroups: [serin.dev]
+  resources: [gitsources/status]
+  verbs: [get, patch]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [impersonate]
+{{- with .Values.gitAgent.rules }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
 {{- range .Values.routers }}
 {{- if eq . "gatewayapi" }}
 - apiGroups: [gateway.networking.k8s.io]

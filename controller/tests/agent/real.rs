@@ -1,0 +1,174 @@
+//! Real repositories on disk.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use controller::agent::{Mirrors, Rules};
+use serde_json::json;
+
+use crate::world::*;
+
+/// A repository on disk.
+struct Repository {
+    folder: tempfile::TempDir,
+}
+
+impl Repository {
+    fn new() -> Repository {
+        let repository = Repository { folder: tempfile::tempdir().unwrap() };
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        repository
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let settings = ["-c", "user.name=Mia", "-c", "user.email=mia@example.com", "-c", "commit.gpgSign=false"];
+        let mut command = Command::new("git");
+        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+            command.env_remove(name);
+        }
+        let output = command.arg("-C").arg(self.folder.path()).args(settings).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    fn commit(&self, message: &str) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    fn url(&self) -> String {
+        format!("file://{}", self.folder.path().display())
+    }
+}
+
+fn world(mirrors: &Path) -> World {
+    let upstream = Arc::new(Mirrors::new(mirrors, git::Limits::default()));
+    World::with(cluster(), upstream, Memory::default(), Rules { local_repositories: true, ..Rules::default() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_force_pushes_and_deleted_branches() {
+    let (repository, mirrors) = (Repository::new(), tempfile::tempdir().unwrap());
+    repository.write("deploy/a.yaml", config_map("a", "1"));
+    let first = repository.commit("one\n\nmore");
+    let world = world(mirrors.path());
+    world.source("apps", json!({ "url": repository.url(), "path": "deploy" }));
+    world.until_applied("apps", &first).await;
+    assert_eq!(world.status("apps")["commit"]["message"], "one");
+
+    repository.write("deploy/a.yaml", config_map("a", "2"));
+    let second = repository.commit("two");
+    world.ask("apps");
+    world.until_applied("apps", &second).await;
+
+    repository.git(&["reset", "--quiet", "--hard", &first]);
+    repository.write("deploy/a.yaml", config_map("a", "3"));
+    let forced = repository.commit("another two");
+    world.ask("apps");
+    world.until_applied("apps", &forced).await;
+    assert_eq!(world.config("a").unwrap()["data"]["key"], "3");
+
+    repository.git(&["branch", "--quiet", "--move", "main", "trunk"]);
+    world.ask("apps");
+    world.until_ready("apps", "False NotFound ").await;
+    let told = world.condition("apps", "Ready");
+    assert!(told.contains("branch 'main'") && told.contains("what was applied stays"), "{told}");
+    assert!(world.config("a").is_some());
+    let patch = json!({ "spec": { "ref": { "branch": "trunk" } } });
+    world.cluster.patch("user", GIT_SOURCE, "shop", "apps", patch).unwrap();
+    world.until_ready("apps", "True Applied trunk@sha1:").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repositories_that_are_odd_or_huge_end_as_conditions() {
+    let mirrors = tempfile::tempdir().unwrap();
+    let world = world(mirrors.path());
+    let good = Repository::new();
+    good.write("a.yaml", config_map("good", "1"));
+    let fine = good.commit("fine");
+    type Make = fn(&Repository);
+    let cases: [(&str, &str, Make); 6] = [
+        ("many", "False TooLarge ", |repository| {
+            for number in 0..10_050 {
+                repository.write(&format!("deploy/{}/{number}.txt", number / 500), "x");
+            }
+        }),
+        ("large", "False TooLarge ", |repository| repository.write("deploy/large.yaml", vec![b'#'; 50 << 20])),
+        ("words", "False InvalidManifest deploy/a.yaml:1 is not a manifest", |repository| {
+            repository.write("deploy/a.yaml", "this is\n  not: [yaml");
+        }),
+        ("link", "False NotFollowed deploy/passwd.yaml is a symbolic link", |repository| {
+            repository.write("deploy/a.yaml", config_map("link", "1"));
+            std::os::unix::fs::symlink("/etc/passwd", repository.folder.path().join("deploy/passwd.yaml")).unwrap();
+        }),
+        ("module", "False NotFollowed deploy/module is a submodule", |repository| {
+            repository.write("deploy/a.yaml", config_map("module", "1"));
+            let commit = repository.commit("a commit to point at");
+            repository.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},deploy/module")]);
+            repository.git(&["commit", "--quiet", "--message", "a submodule"]);
+        }),
+        ("nowhere", "False NotFound ", |repository| repository.write("elsewhere/a.yaml", config_map("a", "1"))),
+    ];
+    let mut repositories = Vec::new();
+    for (name, _, make) in &cases {
+        let repository = Repository::new();
+        make(&repository);
+        if *name != "module" {
+            repository.commit("odd");
+        }
+        world.source(name, json!({ "url": repository.url(), "path": "deploy" }));
+        repositories.push(repository);
+    }
+    world.source("good", json!({ "url": good.url() }));
+    world.until_applied("good", &fine).await;
+    for (name, begins, _) in &cases {
+        world.until_ready(name, begins).await;
+        eprintln!("{name}: {}", world.condition(name, "Ready"));
+        assert!(world.config(name).is_none(), "{name}: nothing of it is applied");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_to_a_thousand_files_is_applied_within_a_second_of_the_word() {
+    let (repository, mirrors) = (Repository::new(), tempfile::tempdir().unwrap());
+    for number in 0..1_000 {
+        repository.write(&format!("deploy/{number}.yaml"), config_map(&format!("c{number}"), "1"));
+    }
+    let first = repository.commit("a thousand");
+    let world = world(mirrors.path());
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "hook", "namespace": "shop" }, "stringData": { "token": "a long token" } });
+    world.cluster.create("user", secret).unwrap();
+    let webhook = json!({ "type": "Generic", "secretRef": { "name": "hook" } });
+    world.source("apps", json!({ "url": repository.url(), "webhook": webhook, "interval": "1h" }));
+    world.until_applied("apps", &first).await;
+    world.at_rest().await;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = world.agent.receiver().router();
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let path = world.status("apps")["webhookPath"].as_str().unwrap().to_owned();
+
+    repository.write("deploy/500.yaml", config_map("c500", "2"));
+    let second = repository.commit("one of them");
+    world.requests.forget();
+    let begin = Instant::now();
+    let request = reqwest::Client::new().post(format!("http://{address}{path}")).bearer_auth("a long token");
+    assert_eq!(request.send().await.unwrap().status(), 202);
+    world.until("the change", |world| world.config("c500").unwrap()["data"]["key"] == "2").await;
+    let took = begin.elapsed();
+    world.until_applied("apps", &second).await;
+    assert_eq!(world.requests.writes(), ["patch ConfigMap shop/c500"]);
+    eprintln!("from the push to the object, one of 1,000 files: {took:?}");
+    assert!(took.as_millis() <= 1_000, "{took:?}");
+    serving.abort();
+}
