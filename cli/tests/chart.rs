@@ -196,7 +196,9 @@ fn the_git_agent_brings_its_rights_and_its_folders_and_nothing_is_there_without_
         }
         assert_eq!(of(&with, "apps", "statefulsets"), ["patch"]);
         let told = arguments(&with);
-        for flag in ["-git-storage=/var/lib/serin", "-git-default-service-account=deployer", "-git-webhook-address=:9000"] {
+        for flag in
+            ["-git-storage=/var/lib/serin", "-git-default-service-account=deployer", "-git-webhook-address=:9000"]
+        {
             assert!(told.iter().any(|argument| argument == flag), "{flag}: {told:?}");
         }
         let pod = &of_kind(&with, "Deployment")[0]["spec"]["template"]["spec"];

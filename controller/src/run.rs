@@ -179,12 +179,7 @@ fn git_agent(args: &ControllerArgs, context: &Context) -> Agent {
 }
 
 /// Receives word of pushes in the background.
-async fn receive(
-    address: &str,
-    agent: &Agent,
-    health: &Health,
-    stopped: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
+async fn receive(address: &str, agent: &Agent, health: &Health, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
     let (listener, _) =
         dashboard::bind(address).await.with_context(|| format!("listening on --git-webhook-address {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "receiving word of pushes");

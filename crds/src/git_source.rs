@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::schema::{free_form, namespace, optional_duration};
 use crate::SecretReference;
+use crate::schema::{free_form, namespace, optional_duration};
 
 /// Label and annotation of every object that a GitSource applied. The annotation says `NAMESPACE.NAME` of the GitSource;
 /// the label says the same, or the end of it and a checksum where that is longer than a label may be.

@@ -239,7 +239,8 @@ fn trouble(kind: Kind, namespace: &str, error: &watcher::Error) -> Option<String
         | watcher::Error::WatchFailed(_)
         | watcher::Error::NoResourceVersion => return None,
     };
-    let place = if namespace.is_empty() { "in the cluster".to_owned() } else { format!("in the namespace {namespace}") };
+    let place =
+        if namespace.is_empty() { "in the cluster".to_owned() } else { format!("in the namespace {namespace}") };
     (code == 403).then(|| {
         format!(
             "the account may not list and watch {} {place}, so drift and health of them are not seen: grant list and watch, \

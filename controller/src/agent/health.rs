@@ -38,7 +38,8 @@ pub fn health(object: &Value) -> Health {
     if let Some(late) = conditions(status).find(|condition| condition["reason"] == "ProgressDeadlineExceeded") {
         return Health::Bad(message(late));
     }
-    if number("/metadata/generation") > number("/status/observedGeneration") && !status["observedGeneration"].is_null() {
+    if number("/metadata/generation") > number("/status/observedGeneration") && !status["observedGeneration"].is_null()
+    {
         return Health::Busy;
     }
     if let Some(refused) = condition(status, "ReplicaFailure").filter(|refused| refused["status"] == "True") {
@@ -99,9 +100,7 @@ mod tests {
                     "status": { "observedGeneration": observed, "updatedReplicas": ready, "readyReplicas": ready } })
         };
         let late = json!({ "spec": {}, "status": { "conditions": [{ "reason": "ProgressDeadlineExceeded", "message": "too late" }] } });
-        let canary = |phase: &str| {
-            json!({ "spec": { "targetRef": {} }, "status": { "phase": phase, "conditions": [{ "type": "Promoted", "message": "no" }] } })
-        };
+        let canary = |phase: &str| json!({ "spec": { "targetRef": {} }, "status": { "phase": phase, "conditions": [{ "type": "Promoted", "message": "no" }] } });
         let job = |conditions: Value| json!({ "spec": { "backoffLimit": 1 }, "status": { "conditions": conditions } });
         for (object, expected) in [
             (deployment(2, 2, 2), Health::Good),
@@ -110,12 +109,18 @@ mod tests {
             (deployment(2, 2, 1), Health::Busy),
             (json!({ "spec": { "replicas": 1 } }), Health::Busy),
             (late, Health::Bad("too late".into())),
-            (json!({ "spec": {}, "status": { "desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 1 } }), Health::Busy),
+            (
+                json!({ "spec": {}, "status": { "desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 1 } }),
+                Health::Busy,
+            ),
             (canary("Succeeded"), Health::Good),
             (canary("Progressing"), Health::Busy),
             (canary("Failed"), Health::Bad("no".into())),
             (job(json!([])), Health::Good),
-            (job(json!([{ "type": "Failed", "status": "True", "message": "BackoffLimitExceeded" }])), Health::Bad("BackoffLimitExceeded".into())),
+            (
+                job(json!([{ "type": "Failed", "status": "True", "message": "BackoffLimitExceeded" }])),
+                Health::Bad("BackoffLimitExceeded".into()),
+            ),
         ] {
             assert_eq!(health(&object), expected, "{object}");
         }

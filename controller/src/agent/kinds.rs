@@ -87,7 +87,8 @@ impl Kinds {
 
     async fn ask(&self, group: &str, version: &str) -> Result<BTreeMap<String, Resource>, ApiProblem> {
         let allowed = |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.".contains(letter));
-        if version.is_empty() || version.contains("..") || group.contains("..") || !allowed(group) || !allowed(version) {
+        if version.is_empty() || version.contains("..") || group.contains("..") || !allowed(group) || !allowed(version)
+        {
             return Ok(BTreeMap::new());
         }
         let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
@@ -109,7 +110,8 @@ fn listed(group: &str, version: &str, answer: &Value) -> BTreeMap<String, Resour
     let resources = answer["resources"].as_array().map_or(&[][..], Vec::as_slice);
     let mut kinds = BTreeMap::new();
     for resource in resources {
-        let (name, kind) = (resource["name"].as_str().unwrap_or_default(), resource["kind"].as_str().unwrap_or_default());
+        let (name, kind) =
+            (resource["name"].as_str().unwrap_or_default(), resource["kind"].as_str().unwrap_or_default());
         // Subresources, and what can only be created, such as reviews.
         if name.is_empty() || name.contains('/') || kind.is_empty() {
             continue;

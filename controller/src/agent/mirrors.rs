@@ -93,9 +93,7 @@ fn remote(request: &Request) -> Result<Remote, Problem> {
     let reference = match &request.reference {
         Reference::Branch(name) => git::Reference::Branch(name.clone()),
         Reference::Tag(name) => git::Reference::Tag(name.clone()),
-        Reference::Commit(id) => {
-            git::Reference::Commit(CommitId::from_str(id).map_err(|error| invalid_spec(&error))?)
-        }
+        Reference::Commit(id) => git::Reference::Commit(CommitId::from_str(id).map_err(|error| invalid_spec(&error))?),
     };
     let remote = Remote::new(&request.url, reference, credentials(&request.credentials)?);
     let remote = remote.map_err(|error| invalid_spec(&error))?;
@@ -106,7 +104,10 @@ fn remote(request: &Request) -> Result<Remote, Problem> {
 }
 
 fn invalid_spec(error: &Error) -> Problem {
-    Problem::new(Reason::InvalidSpec, format!("{}: mend spec.url, spec.ref or the Secret of spec.secretRef", spoken(error)))
+    Problem::new(
+        Reason::InvalidSpec,
+        format!("{}: mend spec.url, spec.ref or the Secret of spec.secretRef", spoken(error)),
+    )
 }
 
 fn credentials(secrets: &Secrets) -> Result<Credentials, Problem> {
@@ -132,9 +133,8 @@ fn credentials(secrets: &Secrets) -> Result<Credentials, Problem> {
 
 fn text(secrets: &Secrets, key: &str) -> Result<Option<String>, Problem> {
     let Some(bytes) = secrets.0.get(key) else { return Ok(None) };
-    let text = std::str::from_utf8(bytes).map_err(|_| {
-        Problem::new(Reason::InvalidSecret, format!("spec.secretRef: the value of {key} is not text"))
-    })?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Problem::new(Reason::InvalidSecret, format!("spec.secretRef: the value of {key} is not text")))?;
     Ok(Some(text.to_owned()))
 }
 
@@ -169,13 +169,18 @@ fn problem(error: &Error) -> Problem {
             Reason::CredentialsRefused,
             "put credentials that may read the repository into the Secret of spec.secretRef; they may have run out",
         ),
-        Error::NoRepository { .. } => (Reason::NotFound, "check spec.url and the credentials in the Secret of spec.secretRef"),
+        Error::NoRepository { .. } => {
+            (Reason::NotFound, "check spec.url and the credentials in the Secret of spec.secretRef")
+        }
         Error::NoReference { .. } => (
             Reason::NotFound,
             "what was applied stays; bring it back, or let spec.ref name another branch, tag or commit",
         ),
         Error::NoPath { .. } => (Reason::NotFound, "what was applied stays; mend spec.path, or bring the path back"),
-        Error::PackTooLarge { .. } | Error::TooManyFiles { .. } | Error::FileTooLarge { .. } | Error::TotalTooLarge { .. } => (
+        Error::PackTooLarge { .. }
+        | Error::TooManyFiles { .. }
+        | Error::FileTooLarge { .. }
+        | Error::TotalTooLarge { .. } => (
             Reason::TooLarge,
             "take large files out of the path, or let spec.path name the folder of the manifests alone",
         ),

@@ -116,7 +116,8 @@ pub fn plan(manifests: Vec<Manifest>, facts: &Facts<'_>) -> Result<Plan, Problem
         };
         let wanted = wanted(manifest, resource.kind, resource.namespaced, facts, &scaled);
         if let Some(other) = origins.insert(wanted.id.clone(), wanted.origin.clone()) {
-            let message = format!("{}: {} stands in {other} as well: keep one of them", wanted.origin, wanted.id.spoken());
+            let message =
+                format!("{}: {} stands in {other} as well: keep one of them", wanted.origin, wanted.id.spoken());
             return Err(Problem::new(Reason::InvalidManifest, message));
         }
         if let Some(other) = (facts.claimed_by)(&wanted.id) {
@@ -168,9 +169,9 @@ pub fn may_go(key: &SourceKey, id: &ObjectId, live: &Value) -> Result<(), &'stat
         Some(_) | None => {}
     }
     match (id.group.as_str(), id.kind.as_str()) {
-        ("", "Namespace" | "PersistentVolumeClaim") | ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-            Err("with it would go what cannot be brought back; delete it by hand, or put serin.dev/prune: enabled on it")
-        }
+        ("", "Namespace" | "PersistentVolumeClaim") | ("apiextensions.k8s.io", "CustomResourceDefinition") => Err(
+            "with it would go what cannot be brought back; delete it by hand, or put serin.dev/prune: enabled on it",
+        ),
         _ => Ok(()),
     }
 }
@@ -231,8 +232,7 @@ fn wanted(
     }
     let hash = checksum(canonical(&body).as_bytes());
     let target = (id.namespace.clone(), id.kind.clone(), id.name.clone());
-    let scaled_by_others =
-        !body["spec"]["replicas"].is_null() && (scaled.contains(&target) || (facts.has_canary)(&id));
+    let scaled_by_others = !body["spec"]["replicas"].is_null() && (scaled.contains(&target) || (facts.has_canary)(&id));
     Wanted { id, kind, body, hash, origin, scaled_by_others }
 }
 
@@ -384,7 +384,8 @@ mod tests {
         changed[1].object["data"] = json!({ "a": "b" });
         assert_eq!(names(&world.plan(changed).unwrap()), ["ConfigMap/shop/web"]);
 
-        let left: Vec<_> = world.plan(vec![config_map("other")]).unwrap().prune.iter().map(ToString::to_string).collect();
+        let left: Vec<_> =
+            world.plan(vec![config_map("other")]).unwrap().prune.iter().map(ToString::to_string).collect();
         assert_eq!(left, ["Deployment.apps/shop/web", "ConfigMap/shop/web", "Namespace//shop"]);
 
         world.drifted.insert("ConfigMap/shop/web".parse().unwrap());
@@ -456,9 +457,7 @@ mod tests {
     #[test]
     fn what_must_not_be_lost_does_not_go() {
         let key = SourceKey::new("apps", "shop");
-        let live = |source: &str, prune: Option<&str>| {
-            json!({ "metadata": { "annotations": { SOURCE_ANNOTATION: source, PRUNE_ANNOTATION: prune } } })
-        };
+        let live = |source: &str, prune: Option<&str>| json!({ "metadata": { "annotations": { SOURCE_ANNOTATION: source, PRUNE_ANNOTATION: prune } } });
         for (id, live, goes) in [
             ("ConfigMap/shop/web", live("apps.shop", None), true),
             ("ConfigMap/shop/web", live("apps.other", None), false),

@@ -94,7 +94,11 @@ impl Pass<'_> {
             DriftMode::Report | DriftMode::Ignore => (BTreeSet::new(), None),
         };
         let mut applied = None;
-        let held = memory.commit.as_ref().filter(|commit| is_held(self.object, &commit.id)).map(|commit| commit.short().to_owned());
+        let held = memory
+            .commit
+            .as_ref()
+            .filter(|commit| is_held(self.object, &commit.id))
+            .map(|commit| commit.short().to_owned());
         if let Some(commit) = memory.commit.clone().filter(|_| held.is_none()) {
             let stands = Some((commit.id.clone(), self.generation()));
             if memory.stands != stands || !repair.is_empty() {
@@ -246,7 +250,10 @@ impl Pass<'_> {
         // commit it comes.
         let before = memory.inventory.len();
         for (id, version) in &plan.all {
-            memory.inventory.entry(id.clone()).or_insert_with(|| Entry { version: version.clone(), ..Entry::default() });
+            memory
+                .inventory
+                .entry(id.clone())
+                .or_insert_with(|| Entry { version: version.clone(), ..Entry::default() });
         }
         let revision = source.reference.revision(&commit.id);
         let untold = plan.writes() > 0 && memory.status.last_attempted_revision != Some(revision);
@@ -361,7 +368,8 @@ impl Pass<'_> {
         applied: Option<(String, Commit)>,
     ) -> Result<(), Problem> {
         let source = seen.as_ref().map(|(source, _)| *source);
-        let attempted = source.zip(memory.commit.as_ref()).map(|(source, commit)| source.reference.revision(&commit.id));
+        let attempted =
+            source.zip(memory.commit.as_ref()).map(|(source, commit)| source.reference.revision(&commit.id));
         let health = source.filter(|source| source.drift != DriftMode::Ignore).map(|_| self.health(memory));
         let drifted = seen.map(|(_, drifted)| drifted).unwrap_or_default();
         let fetched_for = memory.fetched_for.as_ref().and_then(|(_, requested)| requested.clone());
@@ -387,8 +395,11 @@ impl Pass<'_> {
     }
 
     fn health(&self, memory: &Memory) -> Vec<(String, Health)> {
-        let of = |id: &ObjectId| memory.sight.of(id).ok().flatten().map(|glimpse| glimpse.health);
-        memory.inventory.keys().filter_map(|id| Some((id.spoken(), of(id)?))).collect()
+        let applied = memory.inventory.iter().filter(|(_, entry)| !entry.fields.is_empty());
+        let seen = applied.map(|(id, _)| Some((id.spoken(), memory.sight.of(id).ok()?)));
+        // Half of it would be good news of nothing.
+        let Some(seen) = seen.collect::<Option<Vec<_>>>() else { return Vec::new() };
+        seen.into_iter().filter_map(|(name, glimpse)| Some((name, glimpse?.health))).collect()
     }
 
     fn generation(&self) -> i64 {

@@ -1,8 +1,6 @@
 //! The status of a GitSource, from what a pass found. No client here.
 
-use crds::{
-    AppliedCommit, CommitAuthor, DriftEntry, GitSource, GitSourceCondition, GitSourceStatus, InventoryEntry,
-};
+use crds::{AppliedCommit, CommitAuthor, DriftEntry, GitSource, GitSourceCondition, GitSourceStatus, InventoryEntry};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -51,7 +49,7 @@ pub struct Findings<'a> {
     pub inventory: &'a Inventory,
     /// What others have changed, with what they did.
     pub drift: Vec<(String, String)>,
-    /// How what was applied is, object by object; `None` when it is not watched.
+    /// How what was applied is, object by object; empty while that is not known, `None` when it is not watched.
     pub health: Option<Vec<(String, Health)>>,
     /// Why some kinds cannot be watched, and what was kept though it left Git.
     pub notes: Vec<String>,
@@ -63,8 +61,18 @@ pub struct Findings<'a> {
 
 /// The status after a pass.
 pub fn status(before: &GitSourceStatus, findings: Findings<'_>, now: Timestamp) -> GitSourceStatus {
-    let Findings { ending, generation, attempted, applied, inventory, drift, health, notes, requested_at, webhook_path } =
-        findings;
+    let Findings {
+        ending,
+        generation,
+        attempted,
+        applied,
+        inventory,
+        drift,
+        health,
+        notes,
+        requested_at,
+        webhook_path,
+    } = findings;
     let (last_applied_revision, commit) = match applied {
         Some((revision, commit)) => (Some(revision), Some(told_commit(commit))),
         None => (before.last_applied_revision.clone(), before.commit.clone()),
@@ -78,7 +86,9 @@ pub fn status(before: &GitSourceStatus, findings: Findings<'_>, now: Timestamp) 
         }
         Ending::Suspended => ("True", "Suspended", "spec.suspend is set, so nothing is done".to_owned()),
         Ending::Held(commit) => {
-            let message = format!("commit {commit} was taken back, as serin.dev/hold says, so it is not applied; the next one is");
+            let message = format!(
+                "commit {commit} was taken back, as serin.dev/hold says, so it is not applied; the next one is"
+            );
             ("True", "Held", message)
         }
         Ending::Applying => {
@@ -91,7 +101,12 @@ pub fn status(before: &GitSourceStatus, findings: Findings<'_>, now: Timestamp) 
         }
     };
     let mut conditions = vec![condition("Ready", ready, reason, message)];
-    conditions.extend(health.map(healthy));
+    match health {
+        Some(objects) if !objects.is_empty() => conditions.push(healthy(objects)),
+        // Not seen yet, as after a restart: what was known still holds.
+        Some(_) => conditions.extend(before.conditions.iter().find(|condition| condition.type_ == "Healthy").cloned()),
+        None => {}
+    }
     for condition in &mut conditions {
         let old = before.conditions.iter().find(|old| old.type_ == condition.type_);
         let same = old.filter(|old| old.status == condition.status);
@@ -171,7 +186,8 @@ fn told_entry(id: &super::manifest::ObjectId, entry: &Entry) -> InventoryEntry {
 fn told_commit(commit: &Commit) -> AppliedCommit {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let author = CommitAuthor { name: some(&commit.author_name), mail: some(&commit.author_mail) };
-    let subject = commit.message.lines().map(str::trim).find(|line| !line.is_empty()).map(|line| shortened(line, SUBJECT));
+    let subject =
+        commit.message.lines().map(str::trim).find(|line| !line.is_empty()).map(|line| shortened(line, SUBJECT));
     AppliedCommit {
         id: commit.id.clone(),
         author: Some(author).filter(|author| *author != CommitAuthor::default()),
@@ -273,10 +289,7 @@ mod tests {
             .collect();
         let told = status(&GitSourceStatus::default(), findings(&Ending::Applied, &inventory), at(1)).inventory;
         let hashes: Vec<(&str, &str)> = told.iter().map(|entry| (entry.id.as_str(), entry.hash.as_str())).collect();
-        assert_eq!(
-            hashes,
-            [("ConfigMap/shop/a", "sum"), ("Secret/shop/a", ""), ("Secret.example.com/shop/a", "sum")]
-        );
+        assert_eq!(hashes, [("ConfigMap/shop/a", "sum"), ("Secret/shop/a", ""), ("Secret.example.com/shop/a", "sum")]);
     }
 
     #[test]

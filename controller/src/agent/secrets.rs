@@ -38,7 +38,8 @@ pub async fn read(rest: &Rest, source: &Source) -> Result<Held, Problem> {
         let mut secret = one(rest, source, &webhook.secret_ref.name, field).await?;
         let token = secret.0.remove("token").unwrap_or_default();
         if token.is_empty() {
-            let message = format!("{field}: the Secret has no key token: put a long random text there, and tell the forge");
+            let message =
+                format!("{field}: the Secret has no key token: put a long random text there, and tell the forge");
             return Err(Problem::new(Reason::InvalidSecret, message));
         }
         held.hook = Some(Hook::new(webhook.type_, token.trim_ascii().to_vec()));

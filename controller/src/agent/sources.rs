@@ -114,7 +114,9 @@ impl Sources {
                     self.lock().remove(&key);
                     wake(key);
                 }
-                Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => {
+                Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
+                    if matches!(status.code, 403 | 404) =>
+                {
                     tracing::debug!("no GitSource is defined, or none may be read; looking again in {ABSENT:?}");
                     tokio::time::sleep(ABSENT.mul_f64(1.0 + fastrand::f64() / 3.0)).await;
                 }

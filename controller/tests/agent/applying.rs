@@ -80,10 +80,9 @@ async fn of_a_thousand_files_the_changed_one_is_written_within_a_second() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_writes_nothing_that_stands() {
     let world = World::new();
-    let first = world.repository.commit([
-        ("a.yaml", Some(config_map("a", "1"))),
-        ("web.yaml", Some(deployment("web", 1, "web:1"))),
-    ]);
+    let first = world
+        .repository
+        .commit([("a.yaml", Some(config_map("a", "1"))), ("web.yaml", Some(deployment("web", 1, "web:1")))]);
     world.source("apps", json!({}));
     world.until_applied("apps", &first).await;
     world.at_rest().await;
@@ -102,8 +101,14 @@ async fn what_is_needed_comes_first_definitions_included() {
                       spec:\n  group: example.com\n  scope: Namespaced\n  names: {kind: Widget, plural: widgets, singular: widget, listKind: WidgetList}\n  \
                       versions:\n  - name: v1\n    served: true\n    storage: true\n    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}\n";
     let first = world.repository.commit([
-        ("a-widget.yaml", Some("apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w, namespace: made}\n".into())),
-        ("b-web.yaml", Some(deployment("web", 1, "web:1").replace("  name: web\nspec", "  name: web\n  namespace: made\nspec"))),
+        (
+            "a-widget.yaml",
+            Some("apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w, namespace: made}\n".into()),
+        ),
+        (
+            "b-web.yaml",
+            Some(deployment("web", 1, "web:1").replace("  name: web\nspec", "  name: web\n  namespace: made\nspec")),
+        ),
         ("c-namespace.yaml", Some("apiVersion: v1\nkind: Namespace\nmetadata: {name: made}\n".into())),
         ("d-definition.yaml", Some(definition.into())),
     ]);
@@ -115,11 +120,8 @@ async fn what_is_needed_comes_first_definitions_included() {
     assert!(at(" Namespace ") < at(" Deployment ") && at("CustomResourceDefinition") < at(" Widget "), "{writes:#?}");
 
     // What cannot be brought back stays.
-    let second = world.repository.commit([
-        ("c-namespace.yaml", None),
-        ("d-definition.yaml", None),
-        ("a-widget.yaml", None),
-    ]);
+    let second =
+        world.repository.commit([("c-namespace.yaml", None), ("d-definition.yaml", None), ("a-widget.yaml", None)]);
     world.ask("apps");
     world.until_applied("apps", &second).await;
     assert!(world.condition("apps", "Ready").contains("Namespace made stays"), "{}", world.condition("apps", "Ready"));
@@ -130,7 +132,8 @@ async fn what_is_needed_comes_first_definitions_included() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_the_source_goes_what_it_applied() {
     let world = World::new();
-    let kept = config_map("kept", "1").replace("metadata:\n", "metadata:\n  annotations: {serin.dev/prune: disabled}\n");
+    let kept =
+        config_map("kept", "1").replace("metadata:\n", "metadata:\n  annotations: {serin.dev/prune: disabled}\n");
     let first = world.repository.commit([("a.yaml", Some(config_map("a", "1"))), ("kept.yaml", Some(kept))]);
     world.source("apps", json!({}));
     world.until_applied("apps", &first).await;
@@ -150,7 +153,8 @@ async fn with_the_source_goes_what_it_applied() {
 async fn a_source_has_the_rights_of_its_account_and_no_others() {
     let world = World::new();
     world.cluster.authorize(|attempt| {
-        attempt.user == "admin" || (attempt.user == "system:serviceaccount:shop:deployer" && attempt.resource != "secrets")
+        attempt.user == "admin"
+            || (attempt.user == "system:serviceaccount:shop:deployer" && attempt.resource != "secrets")
     });
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: hunter2}\n";
     world.repository.commit([("a.yaml", Some(config_map("a", "1"))), ("s.yaml", Some(secret.into()))]);
@@ -182,7 +186,8 @@ async fn a_commit_that_was_taken_back_is_not_applied_again_and_the_next_one_is()
     world.source("apps", json!({}));
     world.until_applied("apps", &first).await;
     world.at_rest().await;
-    let hold = json!({ "metadata": { "annotations": { "serin.dev/hold": format!("Canary shop/web took {first} back") } } });
+    let hold =
+        json!({ "metadata": { "annotations": { "serin.dev/hold": format!("Canary shop/web took {first} back") } } });
     world.cluster.patch("serin", GIT_SOURCE, "shop", "apps", hold).unwrap();
     world.until_ready("apps", "True Held commit").await;
     let image = |image: &str| json!({ "spec": { "template": { "spec": { "containers": [{ "name": "c", "image": image }] } } } });

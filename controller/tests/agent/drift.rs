@@ -7,8 +7,9 @@ use crate::world::*;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_somebody_changes_or_deletes_is_repaired() {
     let world = World::new();
-    let first =
-        world.repository.commit([("a.yaml", Some(config_map("a", "1"))), ("web.yaml", Some(deployment("web", 1, "web:1")))]);
+    let first = world
+        .repository
+        .commit([("a.yaml", Some(config_map("a", "1"))), ("web.yaml", Some(deployment("web", 1, "web:1")))]);
     world.source("apps", json!({}));
     world.until_applied("apps", &first).await;
     world.at_rest().await;
@@ -31,7 +32,8 @@ async fn what_somebody_changes_or_deletes_is_repaired() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drift_is_told_and_left_alone_where_that_is_asked_for() {
     let world = World::new();
-    let first = world.repository.commit([("a.yaml", Some(config_map("a", "1"))), ("b.yaml", Some(config_map("b", "1")))]);
+    let first =
+        world.repository.commit([("a.yaml", Some(config_map("a", "1"))), ("b.yaml", Some(config_map("b", "1")))]);
     world.source("apps", json!({ "drift": "Report" }));
     world.until_applied("apps", &first).await;
     world.at_rest().await;
@@ -56,7 +58,9 @@ async fn replicas_of_a_canarys_target_are_the_canarys() {
     let canary = "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: web}\nspec:\n  \
                   targetRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n  service: {port: 80}\n  \
                   analysis: {interval: 10s, threshold: 5, stepWeights: [10]}\n";
-    let first = world.repository.commit([("web.yaml", Some(deployment("web", 3, "web:1"))), ("canary.yaml", Some(canary.into()))]);
+    let first = world
+        .repository
+        .commit([("web.yaml", Some(deployment("web", 3, "web:1"))), ("canary.yaml", Some(canary.into()))]);
     world.source("apps", json!({}));
     world.until_applied("apps", &first).await;
     let replicas = |world: &World| world.cluster.get(DEPLOYMENT, "shop", "web").unwrap()["spec"]["replicas"].clone();
@@ -84,7 +88,8 @@ async fn health_is_that_of_the_workloads() {
     world.source("apps", json!({}));
     world.until_applied("apps", &first).await;
     world.until("waiting", |world| world.condition("apps", "Healthy").starts_with("Unknown Progressing")).await;
-    let status = |ready: u32| json!({ "status": { "observedGeneration": 1, "updatedReplicas": ready, "readyReplicas": ready } });
+    let status =
+        |ready: u32| json!({ "status": { "observedGeneration": 1, "updatedReplicas": ready, "readyReplicas": ready } });
     world.cluster.patch_status("kubelet", DEPLOYMENT, "shop", "web", status(1)).unwrap();
     world.until("health", |world| world.condition("apps", "Healthy").starts_with("True Healthy")).await;
     let late = json!({ "status": { "conditions": [{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "it takes too long" }] } });

@@ -1,7 +1,9 @@
 //! What goes wrong ends as a condition with the mend, and stops nothing else.
 
+use std::sync::Arc;
+
 use controller::agent::upstream::Mode;
-use controller::agent::{Problem, Reason};
+use controller::agent::{Problem, Reason, Rules};
 use serde_json::json;
 
 use crate::world::*;
@@ -110,4 +112,49 @@ async fn secrets_are_read_once_and_again_when_refused() {
     world.until_ready("apps", "True Applied").await;
     let everything = world.cluster.list(GIT_SOURCE, "").iter().map(ToString::to_string).collect::<String>();
     assert!(!everything.contains("hunter2") && !everything.contains("correct horse"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_refuses_is_named_and_asked_less_and_less() {
+    let world = World::new();
+    world.requests.deny(Some(
+        "admission webhook \"validation.gatekeeper.sh\" denied the request: [owners] metadata.labels.owner is missing",
+    ));
+    world
+        .repository
+        .commit([("a.yaml", Some(config_map("a", "1"))), ("web.yaml", Some(deployment("web", 1, "web:1")))]);
+    world.source("apps", json!({}));
+    let begins = "False Denied a.yaml:1: could not apply ConfigMap shop/a: denied by owners (admission webhook \
+                  validation.gatekeeper.sh)";
+    world.until_ready("apps", begins).await;
+    assert!(world.condition("apps", "Ready").contains("metadata.labels.owner is missing"));
+    assert!(world.cluster.get(DEPLOYMENT, "shop", "web").is_some(), "the others are applied");
+    tokio::time::timeout(std::time::Duration::from_secs(3), std::future::pending::<()>()).await.unwrap_err();
+    let writes = world.requests.writes();
+    let asked = writes.iter().filter(|write| write.contains("ConfigMap")).count();
+    assert!((2..10).contains(&asked), "{writes:#?}");
+    assert_eq!(writes.len() - asked, 1, "{writes:#?}");
+    world.requests.deny(None);
+    world.until_ready("apps", "True Applied").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dying_between_two_writes_leaves_nothing_behind() {
+    for writes in 0..=5 {
+        let (cluster, repository) = (cluster(), Memory::default());
+        repository.commit([("a.yaml", Some(config_map("a", "1"))), ("b.yaml", Some(config_map("b", "1")))]);
+        let upstream = Arc::new(repository.clone());
+        let world = World::dying(cluster, upstream, repository, Rules::default(), Some(writes));
+        world.source("apps", json!({}));
+        world.until("its death", |world| world.requests.writes_left() == Some(0)).await;
+        world.at_rest().await;
+        // What it had begun is no longer wanted when the next one comes.
+        let last = world.repository.commit([("b.yaml", None), ("c.yaml", Some(config_map("c", "1")))]);
+        let world = world.restart();
+        world.until_applied("apps", &last).await;
+        let mut names: Vec<_> =
+            world.cluster.list(CONFIG_MAP, "shop").iter().map(|found| found["metadata"]["name"].clone()).collect();
+        names.retain(|name| name != "kube-root-ca.crt");
+        assert_eq!(names, ["a", "c"], "after {writes} writes");
+    }
 }

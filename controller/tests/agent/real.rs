@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use axum::http::StatusCode;
 use controller::agent::{Mirrors, Rules};
 use serde_json::json;
 
@@ -102,8 +103,10 @@ async fn repositories_that_are_odd_or_huge_end_as_conditions() {
                 repository.write(&format!("deploy/{}/{number}.txt", number / 500), "x");
             }
         }),
-        ("large", "False TooLarge ", |repository| repository.write("deploy/large.yaml", vec![b'#'; 50 << 20])),
-        ("words", "False InvalidManifest deploy/a.yaml:1 is not a manifest", |repository| {
+        ("large", "False TooLarge file 'deploy/large.yaml' has ", |repository| {
+            repository.write("deploy/large.yaml", vec![b'#'; 50 << 20])
+        }),
+        ("words", "False InvalidManifest deploy/a.yaml:2 is not a manifest", |repository| {
             repository.write("deploy/a.yaml", "this is\n  not: [yaml");
         }),
         ("link", "False NotFollowed deploy/passwd.yaml is a symbolic link", |repository| {
@@ -139,6 +142,7 @@ async fn repositories_that_are_odd_or_huge_end_as_conditions() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_to_a_thousand_files_is_applied_within_a_second_of_the_word() {
+    controller::http::install_cryptography();
     let (repository, mirrors) = (Repository::new(), tempfile::tempdir().unwrap());
     for number in 0..1_000 {
         repository.write(&format!("deploy/{number}.yaml"), config_map(&format!("c{number}"), "1"));
@@ -170,5 +174,61 @@ async fn a_push_to_a_thousand_files_is_applied_within_a_second_of_the_word() {
     assert_eq!(world.requests.writes(), ["patch ConfigMap shop/c500"]);
     eprintln!("from the push to the object, one of 1,000 files: {took:?}");
     assert!(took.as_millis() <= 1_000, "{took:?}");
+    // Of all of this program: of interest when this test runs alone.
+    let memory = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    eprintln!("{}", memory.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
+    serving.abort();
+}
+
+/// The log of this process.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_are_nowhere_to_be_read() {
+    controller::http::install_cryptography();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone());
+    // No other test of this program reads the log.
+    subscriber.try_init().unwrap();
+    // A server that repeats what it was told, as some do in pages of errors.
+    let refuse = axum::routing::any(|headers: axum::http::HeaderMap| async move {
+        (StatusCode::UNAUTHORIZED, [("www-authenticate", "Basic realm=\"git\"")], format!("{headers:?}"))
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(refuse)).await });
+
+    let mirrors = tempfile::tempdir().unwrap();
+    let world = world(mirrors.path());
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "git", "namespace": "shop" },
+        "stringData": { "username": "mia", "password": "hunter2-hunter2" } });
+    world.cluster.create("user", secret).unwrap();
+    world.source("apps", json!({ "url": format!("http://{address}/shop.git"), "secretRef": { "name": "git" } }));
+    world.until_ready("apps", "False CredentialsRefused ").await;
+    assert!(world.condition("apps", "Ready").contains("Secret of spec.secretRef"));
+    world.at_rest().await;
+    let sources = world.cluster.list(GIT_SOURCE, "").iter().map(ToString::to_string).collect::<String>();
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(log.contains("git source shop/apps"), "the log was read: {log}");
+    // As it is, and as a header of HTTP carries it.
+    for secret in ["hunter2-hunter2", "bWlhOmh1bnRlcjItaHVudGVyMg"] {
+        assert!(!sources.contains(secret) && !log.contains(secret), "{secret} is shown");
+        let kept = Command::new("grep").args(["-r", secret]).arg(mirrors.path()).output().unwrap();
+        assert!(kept.stdout.is_empty(), "{secret} is on the disk");
+    }
     serving.abort();
 }

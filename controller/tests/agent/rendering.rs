@@ -26,11 +26,26 @@ async fn a_kustomization_is_rendered_with_its_bases_and_nothing_from_elsewhere()
     world.until_applied("apps", &first).await;
     assert_eq!(world.config("prod-a").unwrap()["data"]["key"], "1");
     for (resources, begins) in [
-        ("https://example.com/x.yaml", "False RenderFailed overlays/prod/kustomization.yaml refers to \"https://example.com/x.yaml\", which is not in this repository"),
-        ("\"git@github.com:a/b\"", "False RenderFailed overlays/prod/kustomization.yaml refers to \"git@github.com:a/b\", which is not in this repository"),
-        ("github.com/a/b", "False RenderFailed overlays/prod/kustomization.yaml refers to \"github.com/a/b\", which is not in this repository"),
-        ("../../../../etc", "False RenderFailed overlays/prod/kustomization.yaml refers to \"../../../../etc\", which leads out of the repository"),
-        ("missing.yaml", "False RenderFailed overlays/prod/kustomization.yaml refers to \"missing.yaml\", which is not in this repository"),
+        (
+            "https://example.com/x.yaml",
+            "False RenderFailed overlays/prod/kustomization.yaml refers to \"https://example.com/x.yaml\", which is not in this repository",
+        ),
+        (
+            "\"git@github.com:a/b\"",
+            "False RenderFailed overlays/prod/kustomization.yaml refers to \"git@github.com:a/b\", which is not in this repository",
+        ),
+        (
+            "github.com/a/b",
+            "False RenderFailed overlays/prod/kustomization.yaml refers to \"github.com/a/b\", which is not in this repository",
+        ),
+        (
+            "../../../../etc",
+            "False RenderFailed overlays/prod/kustomization.yaml refers to \"../../../../etc\", which leads out of the repository",
+        ),
+        (
+            "missing.yaml",
+            "False RenderFailed overlays/prod/kustomization.yaml refers to \"missing.yaml\", which is not in this repository",
+        ),
     ] {
         world.repository.commit([("overlays/prod/kustomization.yaml", kustomization(resources))]);
         world.ask("apps");
@@ -57,7 +72,10 @@ async fn a_chart_is_rendered_with_values_of_files_and_of_the_spec() {
         ("chart/templates/a.yaml", Some(template.to_owned())),
         ("env/prod.yaml", Some("one: prod\ntwo: prod\n".to_owned())),
     ]);
-    world.source("apps", json!({ "path": "chart", "helm": { "valuesFiles": ["env/prod.yaml"], "values": { "two": "spec" } } }));
+    world.source(
+        "apps",
+        json!({ "path": "chart", "helm": { "valuesFiles": ["env/prod.yaml"], "values": { "two": "spec" } } }),
+    );
     world.until_applied("apps", &first).await;
     assert_eq!(world.config("apps-a").unwrap()["data"], json!({ "one": "prod", "two": "spec" }));
     world.repository.commit([("chart/templates/a.yaml", Some("{{ fail \"not like this\" }}".to_owned()))]);

@@ -8,31 +8,31 @@ use controller::agent::upstream::{Commit, File, Mode, Request, Upstream};
 use controller::agent::{Agent, Parts, Problem, Programs, Reason, Rules, SourceKey};
 use controller::clock::Clock;
 use serde_json::{Value, json};
-use sim::{Call, Cluster, Fault, Faults, Kind, SystemClock};
+use sim::{Call, Cluster, Fault, Faults, Kind, Status, SystemClock};
 use tokio::task::JoinHandle;
 
-pub const GIT_SOURCE: Kind<'static> = Kind { group: "serin.dev", kind: "GitSource" };
-pub const CONFIG_MAP: Kind<'static> = Kind { group: "", kind: "ConfigMap" };
-pub const DEPLOYMENT: Kind<'static> = Kind { group: "apps", kind: "Deployment" };
+pub(crate) const GIT_SOURCE: Kind<'static> = Kind { group: "serin.dev", kind: "GitSource" };
+pub(crate) const CONFIG_MAP: Kind<'static> = Kind { group: "", kind: "ConfigMap" };
+pub(crate) const DEPLOYMENT: Kind<'static> = Kind { group: "apps", kind: "Deployment" };
 
 /// A repository in memory.
 #[derive(Clone, Default)]
-pub struct Memory {
-    pub state: Arc<Mutex<State>>,
+pub(crate) struct Memory {
+    pub(crate) state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-pub struct State {
-    pub files: BTreeMap<String, (Mode, Vec<u8>)>,
-    pub commits: usize,
-    pub fetches: usize,
-    pub refuse: Option<Problem>,
-    pub seen: Vec<Request>,
+pub(crate) struct State {
+    pub(crate) files: BTreeMap<String, (Mode, Vec<u8>)>,
+    pub(crate) commits: usize,
+    pub(crate) fetches: usize,
+    pub(crate) refuse: Option<Problem>,
+    pub(crate) seen: Vec<Request>,
 }
 
 impl Memory {
     /// Commits all of it at once: files with contents, `None` takes out.
-    pub fn commit<'a>(&self, changes: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
+    pub(crate) fn commit<'a>(&self, changes: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
         let mut state = self.state.lock().unwrap();
         for (path, content) in changes {
             match content {
@@ -44,13 +44,13 @@ impl Memory {
         id(state.commits)
     }
 
-    pub fn put(&self, path: &str, mode: Mode, content: &str) {
+    pub(crate) fn put(&self, path: &str, mode: Mode, content: &str) {
         let mut state = self.state.lock().unwrap();
         state.files.insert(path.to_owned(), (mode, content.into()));
         state.commits += 1;
     }
 
-    pub fn refuse(&self, problem: Option<Problem>) {
+    pub(crate) fn refuse(&self, problem: Option<Problem>) {
         self.state.lock().unwrap().refuse = problem;
     }
 }
@@ -96,25 +96,52 @@ impl Upstream for Memory {
     fn keep_only(&self, _: &[SourceKey]) {}
 }
 
-/// Requests of the agent, as they came.
+/// Requests of the agent, as they came, and what happens to them.
 #[derive(Clone, Default)]
-pub struct Requests(Arc<Mutex<Vec<Call>>>);
+pub(crate) struct Requests {
+    calls: Arc<Mutex<Vec<Call>>>,
+    /// What admission says to every ConfigMap.
+    denial: Arc<Mutex<Option<String>>>,
+    /// So many writes are heard, and then nothing more.
+    writes_left: Arc<Mutex<Option<usize>>>,
+}
 
 impl Faults for Requests {
     fn before(&self, call: &Call) -> Fault {
-        self.0.lock().unwrap().push(call.clone());
-        Fault::Pass
+        self.calls.lock().unwrap().push(call.clone());
+        let is_write = !["get", "list", "watch"].contains(&call.verb.as_str());
+        if let Some(left) = self.writes_left.lock().unwrap().as_mut().filter(|_| is_write) {
+            match *left {
+                0 => return Fault::Unheard,
+                _ => *left -= 1,
+            }
+        }
+        match self.denial.lock().unwrap().clone() {
+            Some(denial) if is_write && call.kind == "ConfigMap" => {
+                Fault::Refuse(Status::new(403, "Forbidden", denial))
+            }
+            Some(_) | None => Fault::Pass,
+        }
     }
 }
 
 impl Requests {
-    pub fn forget(&self) {
-        self.0.lock().unwrap().clear();
+    pub(crate) fn forget(&self) {
+        self.calls.lock().unwrap().clear();
+    }
+
+    /// Writes that will still be heard, for an agent that dies.
+    pub(crate) fn writes_left(&self) -> Option<usize> {
+        *self.writes_left.lock().unwrap()
+    }
+
+    pub(crate) fn deny(&self, denial: Option<&str>) {
+        *self.denial.lock().unwrap() = denial.map(str::to_owned);
     }
 
     /// As in `patch ConfigMap shop/web`, in order; of watches nothing.
-    pub fn told(&self) -> Vec<String> {
-        let calls = self.0.lock().unwrap();
+    pub(crate) fn told(&self) -> Vec<String> {
+        let calls = self.calls.lock().unwrap();
         let calls = calls.iter().filter(|call| call.verb != "watch");
         calls
             .map(|call| {
@@ -125,18 +152,19 @@ impl Requests {
     }
 
     /// Writes of objects other than of the status of GitSources.
-    pub fn writes(&self) -> Vec<String> {
+    pub(crate) fn writes(&self) -> Vec<String> {
         let told = self.told().into_iter();
-        told.filter(|call| !call.starts_with("get ") && !call.starts_with("list ") && !call.contains("GitSource")).collect()
+        told.filter(|call| !call.starts_with("get ") && !call.starts_with("list ") && !call.contains("GitSource"))
+            .collect()
     }
 }
 
 /// See the module.
-pub struct World {
-    pub cluster: Cluster,
-    pub repository: Memory,
-    pub requests: Requests,
-    pub agent: Arc<Agent>,
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) repository: Memory,
+    pub(crate) requests: Requests,
+    pub(crate) agent: Arc<Agent>,
     working: JoinHandle<()>,
 }
 
@@ -147,13 +175,24 @@ impl Drop for World {
 }
 
 impl World {
-    pub fn new() -> World {
+    pub(crate) fn new() -> World {
         let repository = Memory::default();
         World::with(cluster(), Arc::new(repository.clone()), repository, Rules::default())
     }
 
-    pub fn with(cluster: Cluster, upstream: Arc<dyn Upstream>, repository: Memory, rules: Rules) -> World {
-        let requests = Requests::default();
+    pub(crate) fn with(cluster: Cluster, upstream: Arc<dyn Upstream>, repository: Memory, rules: Rules) -> World {
+        World::dying(cluster, upstream, repository, rules, None)
+    }
+
+    /// With an agent that dies after so many writes.
+    pub(crate) fn dying(
+        cluster: Cluster,
+        upstream: Arc<dyn Upstream>,
+        repository: Memory,
+        rules: Rules,
+        writes: Option<usize>,
+    ) -> World {
+        let requests = Requests { writes_left: Arc::new(Mutex::new(writes)), ..Requests::default() };
         let known = cluster.clone();
         let agent = Arc::new(Agent::new(Parts {
             client: cluster.client_with(requests.clone()),
@@ -173,13 +212,13 @@ impl World {
     }
 
     /// Ends the agent as a crash does, and begins with another one.
-    pub fn restart(self) -> World {
+    pub(crate) fn restart(self) -> World {
         self.working.abort();
         let (cluster, repository) = (self.cluster.clone(), self.repository.clone());
         World::with(cluster, Arc::new(repository.clone()), repository, Rules::default())
     }
 
-    pub fn source(&self, name: &str, mut spec: Value) {
+    pub(crate) fn source(&self, name: &str, mut spec: Value) {
         if spec["url"].is_null() {
             spec["url"] = json!("https://git.example/shop.git");
         }
@@ -190,12 +229,12 @@ impl World {
         self.cluster.create("user", source).unwrap();
     }
 
-    pub fn status(&self, name: &str) -> Value {
+    pub(crate) fn status(&self, name: &str) -> Value {
         self.cluster.get(GIT_SOURCE, "shop", name).map(|source| source["status"].clone()).unwrap_or_default()
     }
 
     /// A condition as in `True Applied words`.
-    pub fn condition(&self, name: &str, type_: &str) -> String {
+    pub(crate) fn condition(&self, name: &str, type_: &str) -> String {
         let status = self.status(name);
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.iter().find(|condition| condition["type"] == type_);
@@ -203,19 +242,19 @@ impl World {
         format!("{} {} {}", text("status"), text("reason"), text("message"))
     }
 
-    pub fn config(&self, name: &str) -> Option<Value> {
+    pub(crate) fn config(&self, name: &str) -> Option<Value> {
         self.cluster.get(CONFIG_MAP, "shop", name).map(|found| (*found).clone())
     }
 
     /// Asks for a look at the repository now.
-    pub fn ask(&self, name: &str) {
+    pub(crate) fn ask(&self, name: &str) {
         let now = format!("{:?}", std::time::Instant::now());
         let patch = json!({ "metadata": { "annotations": { "serin.dev/requested-at": now } } });
         self.cluster.patch("user", GIT_SOURCE, "shop", name, patch).unwrap();
     }
 
     /// Waits until it holds.
-    pub async fn until(&self, what: &str, mut holds: impl FnMut(&World) -> bool) {
+    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&World) -> bool) {
         let mut changed = self.cluster.changed();
         let waiting = async {
             while !holds(self) {
@@ -230,12 +269,12 @@ impl World {
         }
     }
 
-    pub async fn until_ready(&self, name: &str, begins: &str) {
+    pub(crate) async fn until_ready(&self, name: &str, begins: &str) {
         self.until(begins, |world| world.condition(name, "Ready").starts_with(begins)).await;
     }
 
     /// Waits until that commit is applied.
-    pub async fn until_applied(&self, name: &str, commit: &str) {
+    pub(crate) async fn until_applied(&self, name: &str, commit: &str) {
         let revision = format!("main@sha1:{commit}");
         self.until(&revision, |world| {
             world.status(name)["lastAppliedRevision"] == revision.as_str()
@@ -245,7 +284,7 @@ impl World {
     }
 
     /// Waits until nothing has been asked for a while.
-    pub async fn at_rest(&self) {
+    pub(crate) async fn at_rest(&self) {
         let mut before = usize::MAX;
         self.until("rest", |world| {
             let now = world.requests.told().len() + usize::try_from(world.cluster.version()).unwrap();
@@ -256,7 +295,7 @@ impl World {
     }
 }
 
-pub fn cluster() -> Cluster {
+pub(crate) fn cluster() -> Cluster {
     let cluster = Cluster::new(SystemClock);
     for definition in crds::all_crds() {
         cluster.apply_as("test", definition).unwrap();
@@ -266,11 +305,11 @@ pub fn cluster() -> Cluster {
     cluster
 }
 
-pub fn config_map(name: &str, value: &str) -> String {
+pub(crate) fn config_map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  key: \"{value}\"\n")
 }
 
-pub fn deployment(name: &str, replicas: u32, image: &str) -> String {
+pub(crate) fn deployment(name: &str, replicas: u32, image: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\nspec:\n  replicas: {replicas}\n  selector:\n    \
          matchLabels: {{app: {name}}}\n  template:\n    metadata:\n      labels: {{app: {name}}}\n    spec:\n      \
@@ -279,7 +318,7 @@ pub fn deployment(name: &str, replicas: u32, image: &str) -> String {
 }
 
 /// Programs as far as this machine has them.
-pub fn programs() -> Programs {
+pub(crate) fn programs() -> Programs {
     let mut programs = Programs::in_path();
     if programs.helm.is_none() {
         let cache = std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".cache/serin-e2e/bin/helm"));

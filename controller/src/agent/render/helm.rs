@@ -23,7 +23,8 @@ pub async fn render(
     programs: &Programs,
 ) -> Result<Vec<Manifest>, Problem> {
     let Some(program) = &programs.helm else {
-        let message = "the path holds a Chart.yaml, and helm is not installed beside Serin: use an image with it, or plain YAML";
+        let message =
+            "the path holds a Chart.yaml, and helm is not installed beside Serin: use an image with it, or plain YAML";
         return Err(Problem::new(Reason::RenderFailed, message));
     };
     for path in &source.helm.values_files {

@@ -22,7 +22,11 @@ const REFERENCES: [&str; 6] = ["resources", "bases", "components", "generators",
 /// The Kustomize file of a folder.
 pub fn file_of<'a>(files: &'a [File], folder: &str) -> Option<&'a File> {
     files.iter().find(|file| {
-        let name = if folder.is_empty() { Some(file.path.as_str()) } else { file.path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')) };
+        let name = if folder.is_empty() {
+            Some(file.path.as_str())
+        } else {
+            file.path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'))
+        };
         file.mode == Mode::File && name.is_some_and(|name| NAMES.contains(&name))
     })
 }
@@ -79,15 +83,17 @@ async fn closure(source: &Source, files: Vec<File>, loader: &Loader<'_>) -> Resu
             if known.contains_key(&path) {
                 continue;
             }
-            let inside = |known: &BTreeMap<String, File>| NAMES.iter().any(|name| known.contains_key(&join(&path, name)));
+            let inside =
+                |known: &BTreeMap<String, File>| NAMES.iter().any(|name| known.contains_key(&join(&path, name)));
             if !inside(&known) {
                 let loaded = loader(path.clone()).await;
-                let loaded = loaded.map_err(|problem| {
-                    if problem.reason == Reason::NotFound { refused(elsewhere) } else { problem }
-                })?;
+                let loaded = loaded
+                    .map_err(|problem| if problem.reason == Reason::NotFound { refused(elsewhere) } else { problem })?;
                 known.extend(loaded.into_iter().map(|file| (file.path.clone(), file)));
                 if !inside(&known) {
-                    return Err(refused("which is neither a file nor a folder with a kustomization.yaml of this repository"));
+                    return Err(refused(
+                        "which is neither a file nor a folder with a kustomization.yaml of this repository",
+                    ));
                 }
             }
             open.push(path);
@@ -106,7 +112,9 @@ fn references(file: &File) -> Result<Vec<String>, Problem> {
     let text = std::str::from_utf8(&file.bytes).map_err(|_| invalid("it is not UTF-8".into()))?;
     let kustomization = parse_yaml(text).map_err(|(line, why)| invalid(format!("line {line}: {why}")))?;
     if !kustomization["helmCharts"].is_null() || !kustomization["helmChartInflationGenerator"].is_null() {
-        return Err(invalid("helmCharts fetches charts, which is not allowed: let spec.path name a chart in the repository".into()));
+        return Err(invalid(
+            "helmCharts fetches charts, which is not allowed: let spec.path name a chart in the repository".into(),
+        ));
     }
     let mut found = Vec::new();
     for field in REFERENCES {
@@ -121,7 +129,9 @@ fn references(file: &File) -> Result<Vec<String>, Problem> {
 }
 
 fn is_remote(reference: &str) -> bool {
-    reference.contains("://") || reference.contains('?') || reference.split('/').next().is_some_and(|host| host.contains([':', '@']))
+    reference.contains("://")
+        || reference.contains('?')
+        || reference.split('/').next().is_some_and(|host| host.contains([':', '@']))
 }
 
 /// The path from the root of the repository; `None` when it leads above.

@@ -70,7 +70,8 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Manifest>, Problem> {
         if value.is_null() {
             continue;
         }
-        let line = first + document.lines().take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#')).count();
+        let line = first
+            + document.lines().take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#')).count();
         let origin = Origin { file: file.to_owned(), line };
         take(value, &origin, &mut manifests).map_err(|why| invalid(line, why))?;
     }
@@ -143,7 +144,8 @@ fn take(value: Value, origin: &Origin, manifests: &mut Vec<Manifest>) -> Result<
         }
         return Ok(());
     }
-    let named = object.get("metadata").and_then(|metadata| metadata["name"].as_str()).is_some_and(|name| !name.is_empty());
+    let named =
+        object.get("metadata").and_then(|metadata| metadata["name"].as_str()).is_some_and(|name| !name.is_empty());
     if !named {
         return Err(format!("the {} has no metadata.name", text("kind")));
     }
@@ -176,11 +178,7 @@ mod tests {
         let told: Vec<_> = found.iter().map(|found| (found.text("/metadata/name"), found.origin.to_string())).collect();
         assert_eq!(
             told,
-            [
-                ("a", "deploy/all.yaml:3".into()),
-                ("b", "deploy/all.yaml:10".into()),
-                ("c", "deploy/all.yaml:14".into())
-            ]
+            [("a", "deploy/all.yaml:3".into()), ("b", "deploy/all.yaml:10".into()), ("c", "deploy/all.yaml:14".into())]
         );
     }
 
@@ -259,7 +257,8 @@ mod tests {
             assert!(refused.message.contains(word), "{refused}");
         }
         assert!(render(&[thing("deploy/docs", Mode::Link, "../docs")], "deploy").unwrap().is_empty());
-        for (target, out) in [("../x", false), ("../../x", true), ("a/../../../x", true), ("./x", false), ("/x", true)] {
+        for (target, out) in [("../x", false), ("../../x", true), ("a/../../../x", true), ("./x", false), ("/x", true)]
+        {
             assert_eq!(leads_out("deploy/a", target.as_bytes()), out, "{target}");
         }
     }

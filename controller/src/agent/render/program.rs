@@ -35,7 +35,8 @@ impl Programs {
     /// Those in the PATH.
     pub fn in_path() -> Programs {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let find = |name: &str| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+        let find =
+            |name: &str| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
         Programs { kustomize: find("kustomize"), kubectl: find("kubectl"), helm: find("helm") }
     }
 }
@@ -52,7 +53,10 @@ impl Workplace {
     /// When the folder cannot be written.
     pub fn new(files: &[File]) -> Result<Workplace, Problem> {
         let failed = |what: &str, error: &std::io::Error| {
-            Problem::new(Reason::Retrying, format!("cannot {what} to render in: {error}; give Serin a folder for temporary files"))
+            Problem::new(
+                Reason::Retrying,
+                format!("cannot {what} to render in: {error}; give Serin a folder for temporary files"),
+            )
         };
         let folder = TempDir::with_prefix("serin-render-").map_err(|error| failed("make a folder", &error))?;
         let workplace = Workplace { folder };
@@ -75,7 +79,8 @@ impl Workplace {
             return Err(Problem::new(Reason::NotFollowed, format!("{path:?} is no path of a file in a tree")));
         }
         let target = self.tree().join(path);
-        let written = target.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&target, bytes));
+        let written =
+            target.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&target, bytes));
         written.map_err(|error| Problem::new(Reason::Retrying, format!("cannot write {path} to render it: {error}")))
     }
 
@@ -125,7 +130,8 @@ impl Workplace {
     fn told(&self, complaint: &[u8]) -> String {
         let text = String::from_utf8_lossy(complaint);
         let tree = format!("{}/", self.tree().display());
-        let real = self.tree().canonicalize().map(|path| format!("{}/", path.display())).unwrap_or_else(|_| tree.clone());
+        let real =
+            self.tree().canonicalize().map(|path| format!("{}/", path.display())).unwrap_or_else(|_| tree.clone());
         let text = text.replace(&real, "").replace(&tree, "");
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
         line.trim_start_matches("Error: ").trim_start_matches("error: ").chars().take(TOLD).collect()
@@ -168,7 +174,10 @@ mod tests {
     #[tokio::test]
     async fn a_program_sees_the_tree_and_no_environment() {
         let long = Duration::from_secs(30);
-        assert_eq!(shell("read line < a/b.txt; echo $line; [ -e a/link ] || echo none", long).await.unwrap(), "hello\nnone\n");
+        assert_eq!(
+            shell("read line < a/b.txt; echo $line; [ -e a/link ] || echo none", long).await.unwrap(),
+            "hello\nnone\n"
+        );
         let seen = shell("export -p; ls", long).await.unwrap_err();
         assert!(seen.message.starts_with("the script failed: "), "{seen}");
         let environment = shell("export -p", long).await.unwrap();
@@ -179,7 +188,10 @@ mod tests {
     async fn a_program_ends_in_time_and_says_no_more_than_it_may() {
         let late = shell("while :; do :; done", Duration::from_millis(100)).await.unwrap_err();
         assert!(late.message.contains("not done after 100ms"), "{late}");
-        let long = shell("while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done", Duration::from_secs(60));
+        let long = shell(
+            "while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done",
+            Duration::from_secs(60),
+        );
         assert!(long.await.unwrap_err().message.contains("more than 32 MiB"));
     }
 
