@@ -99,6 +99,22 @@ fn rights_follow_the_routers_and_the_features() {
 }
 
 #[test]
+fn rights_to_operators_follow_what_is_switched_on() {
+    let Some(helm) = helm() else { return };
+    for deployer in controller::attribution::DEPLOYERS {
+        let Some(value) = deployer.value() else { continue };
+        for on in [true, false] {
+            let objects = template(&helm, &json!({"gitops": {value: on}})).expect("the chart renders");
+            let role = of_kind(&objects, "ClusterRole")[0];
+            for kind in deployer.resources() {
+                let expected: &[&str] = if on { &["get", "list", "watch"] } else { &[] };
+                assert_eq!(verbs(role, kind.group, kind.plural), expected, "{value}: {on}: {kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn rights_cover_what_the_controller_says_it_needs() {
     let Some(helm) = helm() else { return };
     let objects = template(&helm, &json!({"leaderElection": {"enabled": true}})).expect("the chart renders");
@@ -180,7 +196,8 @@ fn the_dashboard_brings_its_rights_and_nothing_more() {
 fn the_git_agent_brings_its_rights_and_its_folders_and_nothing_is_there_without_it() {
     let Some(helm) = helm() else { return };
     let without = template(&helm, &json!({})).expect("the chart renders");
-    assert!(!arguments(&without).iter().any(|argument| argument.contains("-git-")));
+    let told: Vec<String> = arguments(&without).into_iter().filter(|argument| argument.contains("git-")).collect();
+    assert_eq!(told, ["-git-agent=false"]);
     let of = |objects: &[Value], group: &str, resource: &str| {
         let roles = [of_kind(objects, "ClusterRole"), of_kind(objects, "Role")].concat();
         roles.iter().flat_map(|role| verbs(role, group, resource)).collect::<Vec<_>>()
@@ -268,6 +285,7 @@ fn flaggers_values_become_flaggers_flags() {
             "-no-cross-namespace-refs=true",
             "-enable-leader-election=true",
             "-leader-election-namespace=serin-system",
+            "-git-agent=false",
             "-kubeconfig-service-mesh=/tmp/controlplane/config",
         ]
     );

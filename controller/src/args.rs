@@ -60,6 +60,9 @@ pub struct ControllerArgs {
     /// Let GitSources name repositories of this machine by `file://`: whoever may write one reads what Serin can.
     #[arg(long, default_value = "false", hide_default_value = true, default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = go_bool, action = ArgAction::Set)]
     pub git_local_repositories: bool,
+    /// Where people reach the dashboard, for links in notices.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "URL")]
+    pub dashboard_url: String,
     /// Slack incoming webhook.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "URL")]
     pub slack_url: String,

@@ -62,7 +62,7 @@ enum Shape {
 }
 
 /// Every flag of the controller, and whether it takes a value in the next word.
-const FLAGS: [(&str, Shape); 36] = [
+const FLAGS: [(&str, Shape); 37] = [
     ("kubeconfig", Shape::Value),
     ("master", Shape::Value),
     ("kubeconfig-qps", Shape::Value),
@@ -75,6 +75,7 @@ const FLAGS: [(&str, Shape); 36] = [
     ("zap-replace-globals", Shape::Switch),
     ("port", Shape::Value),
     ("dashboard-address", Shape::Value),
+    ("dashboard-url", Shape::Value),
     ("slack-url", Shape::Value),
     ("slack-token", Shape::Value),
     ("slack-proxy-url", Shape::Value),

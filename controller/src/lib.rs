@@ -4,6 +4,7 @@ pub mod agent;
 pub mod announce;
 pub mod args;
 pub mod assembly;
+pub mod attribution;
 pub mod cache;
 #[cfg(test)]
 mod cache_tests;
@@ -17,6 +18,7 @@ pub mod dashboard;
 pub mod events;
 #[cfg(test)]
 mod fake;
+pub mod forges;
 pub mod gather;
 pub mod go_style;
 pub mod http;

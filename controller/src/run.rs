@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::notifiers::GlobalSettings;
 use crate::objects::{Kind, kinds};
 use crate::server::{Health, bind, serve};
-use crate::{connect, http, routers, telemetry, workloads};
+use crate::{attribution, connect, http, routers, telemetry, workloads};
 
 /// Threads of the runtime: passes wait more than they work, and each thread costs memory.
 const WORKERS: usize = 2;
@@ -108,7 +108,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let context = controller.context();
     let health = Health::new(context.cache.clone(), metrics);
     let election = args.enable_leader_election.then(|| {
+        let history = context.history.clone();
         Election::new(context.rest.clone(), args.lease_namespace(), &identity(), Timing::default(), Clock::System)
+            .hearing(move |leader| history.follow(pod_of(leader)))
     });
 
     let (stop, stopped) = watch::channel(false);
@@ -253,6 +255,11 @@ fn identity() -> String {
     format!("{name}_{:016x}", fastrand::u64(..))
 }
 
+/// The name of the pod in the identity of a replica; what others than this program write is taken whole.
+fn pod_of(identity: &str) -> &str {
+    identity.rsplit_once('_').map_or(identity, |(pod, _)| pod)
+}
+
 async fn client(args: &ControllerArgs) -> anyhow::Result<Client> {
     let mut config = match &args.kubeconfig {
         Some(path) => {
@@ -281,6 +288,8 @@ pub fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
     let event_hook = given(&args.event_webhook)
         .map(|url| Url::parse(&url).context("--event-webhook (or EVENT_WEBHOOK_URL) is not a URL"))
         .transpose()?;
+    let dashboard_url =
+        given(&args.dashboard_url).map(|url| Url::parse(&url).context("--dashboard-url is not a URL")).transpose()?;
     let notifier = GlobalSettings {
         slack_url: given(&args.slack_url),
         slack_token: given(&args.slack_token),
@@ -305,6 +314,7 @@ pub fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
         ingress_annotations_prefix: args.ingress_annotations_prefix.clone(),
         ingress_class: given(&args.ingress_class),
         cluster_name: args.cluster_name.clone(),
+        dashboard_url,
         notifier,
         event_hook,
     })
@@ -327,6 +337,11 @@ pub fn resources() -> Vec<(Kind, bool)> {
         (kinds::EVENT, true),
         (kinds::LEASE, true),
     ];
+    for kind in attribution::DEPLOYERS.iter().flat_map(|deployer| deployer.resources()) {
+        if !kinds.contains(&(*kind, false)) && !kinds.contains(&(*kind, true)) {
+            kinds.push((*kind, false));
+        }
+    }
     for router in routers::ROUTERS {
         for ability in router.abilities() {
             for resource in router.resources(ability.name) {

@@ -11,6 +11,7 @@ mod number;
 mod publish;
 mod schema;
 mod service;
+mod source;
 mod status;
 
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -21,4 +22,5 @@ pub use git_source::*;
 pub use metric_template::*;
 pub use publish::{PublishedFile, all_crds, published_files};
 pub use service::*;
+pub use source::*;
 pub use status::*;

@@ -43,7 +43,7 @@ pub struct Mirror {
 pub struct Fetched {
     /// What the reference points to now; of an annotated tag, the commit it names.
     pub commit: Commit,
-    /// Whether it is another commit than before, be it forward or by a force push.
+    /// Whether it is another commit than the mirror had, be it forward or by a force push.
     pub moved: bool,
 }
 
@@ -82,7 +82,8 @@ impl Mirror {
     }
 
     /// Sees to it that a commit of the followed branch and the commits before it are in the mirror, fetching more of the history
-    /// where need be, at most about a thousand commits. [`revert`](Self::revert) needs it.
+    /// where need be, at most about a thousand commits. [`revert`](Self::revert) needs it. If the branch moved meanwhile, the mirror
+    /// moves along.
     pub fn deepen(&mut self, remote: &Remote, commit: &CommitId, limits: &Limits) -> Result<Commit, Error> {
         let guard = Guard::new(limits);
         let session = Session::new(remote)?;
@@ -103,7 +104,7 @@ impl Mirror {
             if matches!(repository.is_shallow(), Ok(false)) {
                 return Err(Error::NoCommit { commit: *commit });
             }
-            receive(&repository, remote, &guard, Shallow::Deepen(*step), |_| true)?;
+            receive(&repository, remote, &guard, &session, Shallow::Deepen(*step), |_| true)?;
         }
     }
 
@@ -184,7 +185,7 @@ impl Mirror {
         let depth = NonZeroU32::new(limits.depth).unwrap_or(NonZeroU32::MIN);
         let crowded = !afresh && packs(&repository) >= PACKS;
         let mut stays = false;
-        let listed = receive(&repository, remote, guard, Shallow::DepthAtRemote(depth), |listed| {
+        let listed = receive(&repository, remote, guard, session, Shallow::DepthAtRemote(depth), |listed| {
             let known = repository.try_find_reference(HEAD).ok().flatten();
             let same = known.is_some_and(|known| known.target().try_id().is_some_and(|id| id == listed));
             stays = same && !afresh && before.is_some_and(|before| self.is_whole(&repository, before));
@@ -200,7 +201,7 @@ impl Mirror {
         let commit = repository
             .find_object(listed)
             .and_then(|object| object.peel_to_commit())
-            .map_err(|error| fetch_error(remote, &error))?;
+            .map_err(|error| fetch_error(remote, &error, remote.scrub(&crate::error::chain(&error))))?;
         let id = CommitId(commit.id);
         if !self.is_whole(&repository, id) {
             return Ok(Attempt::Afresh);
@@ -240,6 +241,7 @@ fn receive(
     repository: &gix::Repository,
     remote: &Remote,
     guard: &Guard,
+    session: &Session,
     shallow: Shallow,
     wanted: impl FnOnce(gix::ObjectId) -> bool,
 ) -> Result<gix::ObjectId, Error> {
@@ -279,21 +281,23 @@ fn receive(
         Ok(None) => Err(Error::NoReference { url, reference: remote.reference.to_string() }),
         Err(error) => Err(guard.broken(remote).unwrap_or_else(|| {
             let why = remote.scrub(&crate::error::chain(&error));
-            if asked_who.get() {
+            let complaint = remote.scrub(&session.complaint());
+            if !complaint.is_empty() {
+                fetch_error(remote, &error, complaint)
+            } else if asked_who.get() {
                 Error::Authentication { url, why }
             } else if nowhere && remote.scheme() == Scheme::File {
                 Error::NoRepository { url, why }
             } else {
-                fetch_error(remote, &error)
+                fetch_error(remote, &error, why)
             }
         })),
     }
 }
 
 /// What a failed fetch means for the reader.
-fn fetch_error(remote: &Remote, error: &gix::Error) -> Error {
+fn fetch_error(remote: &Remote, error: &gix::Error, why: String) -> Error {
     let url = remote.url().to_owned();
-    let why = remote.scrub(&crate::error::chain(error));
     let says = |parts: &[&str]| parts.iter().any(|part| why.contains(part));
     if says(&["HTTP status 401", "Permission denied (", "Host key verification failed", "Authentication failed"]) {
         Error::Authentication { url, why }

@@ -54,9 +54,10 @@ impl Mirror {
                 let (url, seconds) = (remote.url().to_owned(), limits.deadline.as_secs());
                 return Err(if interrupted { Error::Interrupted } else { Error::Deadline { url, seconds } });
             }
-            std::thread::sleep(LOOK);
+            std::thread::park_timeout(LOOK);
         };
-        outcome(&remote, status.success(), &said(&out), &said(&err))
+        let complaints = format!("{}\n{}", session.complaint(), said(&err));
+        outcome(&remote, status.success(), &said(&out), complaints.trim())
     }
 }
 

@@ -25,6 +25,9 @@ const KEPT: [&str; 12] = [
     "TMPDIR",
 ];
 
+/// Where `ssh` writes what it complains of.
+const SSH_LOG: &str = "ssh.log";
+
 /// A folder of mode 0700 with files of mode 0600, gone when this is dropped.
 pub(crate) struct Private(tempfile::TempDir);
 
@@ -78,7 +81,7 @@ impl Session {
                 // OpenSSH refuses a key whose last line does not end.
                 let key = private.write("key", format!("{}\n", private_key.trim_end()).as_bytes())?;
                 let hosts = private.write("known_hosts", format!("{}\n", known_hosts.trim_end()).as_bytes())?;
-                Some(ssh_command(&key, &hosts))
+                Some(ssh_command(&key, &hosts, &private.path().join(SSH_LOG)))
             }
             Credentials::None | Credentials::Basic { .. } | Credentials::Bearer(_) => None,
         };
@@ -88,6 +91,15 @@ impl Session {
     /// The command that stands for `ssh`, where the remote is reached by it.
     pub(crate) fn ssh(&self) -> Option<&str> {
         self.ssh.as_deref()
+    }
+
+    /// What `ssh` complained of, where it was used.
+    pub(crate) fn complaint(&self) -> String {
+        let said = std::fs::read(self.path().join(SSH_LOG)).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        // Its verdict comes last, after warnings that may be long.
+        let lines = said.lines().collect::<Vec<_>>();
+        lines[lines.len().saturating_sub(2)..].join("; ")
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -124,12 +136,14 @@ impl Session {
 }
 
 /// No agent, no settings, no questions, no passwords; only this key, and only servers that are known.
-fn ssh_command(key: &Path, known_hosts: &Path) -> String {
+/// What it complains of goes to the log, as its error output would end among ours.
+fn ssh_command(key: &Path, known_hosts: &Path, log: &Path) -> String {
     let path = |path: &Path| format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"));
     format!(
-        "ssh -F /dev/null -i {} -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o StrictHostKeyChecking=yes \
+        "ssh -F /dev/null -E {} -i {} -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o StrictHostKeyChecking=yes \
          -o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null -o ForwardAgent=no -o ClearAllForwardings=yes \
          -o ConnectTimeout=20 -o ServerAliveInterval=10 -o ServerAliveCountMax=3",
+        path(log),
         path(key),
         path(known_hosts),
     )

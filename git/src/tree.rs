@@ -177,7 +177,7 @@ impl Tree<'_> {
                 }
             }
             let tree = self.repository.find_tree(here.1).map_err(|error| self.mirror.damaged(&error))?;
-            let tree = tree.decode().map_err(|error| self.mirror.damaged(&error.into()))?;
+            let tree = tree.decode().map_err(|error| self.mirror.damaged(&error))?;
             let Some(entry) = tree.entries.iter().find(|entry| entry.filename == part) else { return Ok(None) };
             here = (entry.mode.kind(), entry.oid.to_owned());
             if !walked.is_empty() {

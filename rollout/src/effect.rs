@@ -50,12 +50,7 @@ impl fmt::Display for Owed {
             Owed::ScaleDown => out.write_str("scale-down"),
             Owed::PostRollout => out.write_str("post-rollout"),
             Owed::Alert { severity, fields, message } => {
-                let severity = match severity {
-                    Severity::Info => "info",
-                    Severity::Warn => "warn",
-                    Severity::Error => "error",
-                };
-                write!(out, "alert/{severity}/{}/{message}", if *fields { "fields" } else { "plain" })
+                write!(out, "alert/{}/{}/{message}", severity.as_str(), if *fields { "fields" } else { "plain" })
             }
         }
     }

@@ -272,6 +272,17 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// As written in `severity` of an alert.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warn => "warn",
+            Severity::Error => "error",
+        }
+    }
+}
+
 /// Keep users where they are by a cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionAffinity {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::AlertProviderSpec;
+use crds::{AlertProviderSpec, Check, Phase, Source};
+use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use rollout::spec::{Severity, Spec, Strategy};
 use serde_json::Value;
@@ -19,7 +20,7 @@ macro_rules! notifiers {
     };
 }
 
-notifiers! { slack, msteams, discord, rocket, gchat }
+notifiers! { slack, msteams, discord, rocket, gchat, cloudevents }
 
 /// One kind of receiver.
 pub trait Notifier: Send + Sync {
@@ -29,6 +30,11 @@ pub trait Notifier: Send + Sync {
     /// The URL to post to, made from the address that the user wrote.
     fn url(&self, address: &Url) -> Url {
         address.clone()
+    }
+
+    /// In which format.
+    fn content_type(&self) -> &'static str {
+        "application/json"
     }
 
     /// What is posted.
@@ -41,7 +47,7 @@ pub trait Notifier: Send + Sync {
 }
 
 /// News about a Canary.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
     /// How bad it is.
     pub severity: Severity,
@@ -53,6 +59,31 @@ pub struct Notice {
     pub message: String,
     /// What describes the Canary: title and value. May be empty.
     pub fields: Vec<(String, String)>,
+    /// The same for the same news, however often it is sent.
+    pub id: String,
+    /// When it happened.
+    pub time: Timestamp,
+    /// Where the rollout stands.
+    pub phase: Phase,
+    /// The cluster; may be empty.
+    pub cluster: String,
+    /// The checks of the last look.
+    pub checks: Vec<Check>,
+    /// What brought the revision, when that is known for sure.
+    pub change: Option<Change>,
+    /// A page about the rollout.
+    pub page: Option<Url>,
+}
+
+/// The commit that brought a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Clone URL of its repository.
+    pub repository: Option<String>,
+    /// Its id, whole.
+    pub commit: String,
+    /// URL of the pull request that brought it.
+    pub pull_request: Option<String>,
 }
 
 impl Notice {
@@ -243,7 +274,7 @@ pub fn wants(least: Severity, news: Severity) -> bool {
 }
 
 /// What describes a Canary in a notice. `cluster` may be empty.
-pub fn fields(spec: &Spec, namespace: &str, cluster: &str) -> Vec<(String, String)> {
+pub fn fields(spec: &Spec, source: Option<&Source>, namespace: &str, cluster: &str) -> Vec<(String, String)> {
     let mut fields = Vec::new();
     if !cluster.is_empty() {
         fields.push(("Cluster".to_owned(), cluster.to_owned()));
@@ -253,6 +284,19 @@ pub fn fields(spec: &Spec, namespace: &str, cluster: &str) -> Vec<(String, Strin
     fields.push(("Failed checks threshold".to_owned(), spec.threshold.to_string()));
     fields.push(("Progress deadline".to_owned(), format!("{}s", spec.progress_deadline.as_secs())));
     fields.push(("Traffic routing".to_owned(), routing(&spec.strategy)));
+    for (word, value) in source.map(Source::facts).unwrap_or_default() {
+        let title = match word {
+            "repository" => "Repository",
+            "commit" => "Commit",
+            "author" => "Author",
+            "message" => "Change",
+            "pullRequest" => "Pull request",
+            "appliedBy" => "Applied by",
+            // Of use to programs, which read the status.
+            _ => continue,
+        };
+        fields.push((title.to_owned(), value));
+    }
     fields
 }
 
@@ -263,7 +307,8 @@ const DEFAULT_USERNAME: &str = "flagger";
 const ANSWER: usize = 300;
 
 fn known() -> String {
-    NOTIFIERS.iter().map(|notifier| notifier.name()).collect::<Vec<_>>().join(", ")
+    let forges = crate::forges::FORGES.iter().map(|forge| forge.name());
+    NOTIFIERS.iter().map(|notifier| notifier.name()).chain(forges).collect::<Vec<_>>().join(", ")
 }
 
 fn by_name(name: &str) -> Result<&'static dyn Notifier, NotifierError> {
@@ -290,20 +335,25 @@ fn compose(
         return Err(NotifierError::Address { field, why: "is missing: write the URL of the webhook".into() });
     };
     let address = parse_url(field, written)?;
-    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(notifier.content_type()))]);
     if let Some(text) = token.1.map(str::trim).filter(|text| !text.is_empty()) {
         let value = HeaderValue::from_str(&format!("Bearer {text}"));
         let mut value = value.map_err(|_| NotifierError::Token(token.0))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    let proxy = match proxy.1.map(str::trim).filter(|text| !text.is_empty()) {
-        None => None,
-        // Proxies are often written without a scheme.
-        Some(text) if !text.contains("://") => Some(parse_url(proxy.0, &format!("http://{text}"))?),
-        Some(text) => Some(parse_url(proxy.0, text)?),
-    };
+    let proxy = self::proxy(proxy)?;
     Ok(Request { notifier, url: notifier.url(&address), headers, body: notifier.body(notice, sender), proxy })
+}
+
+/// The proxy in a field, if there is one.
+pub(crate) fn proxy(written: (&'static str, Option<&str>)) -> Result<Option<Url>, NotifierError> {
+    match written.1.map(str::trim).filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        // Proxies are often written without a scheme.
+        Some(text) if !text.contains("://") => parse_url(written.0, &format!("http://{text}")).map(Some),
+        Some(text) => parse_url(written.0, text).map(Some),
+    }
 }
 
 fn parse_url(field: &'static str, text: &str) -> Result<Url, NotifierError> {

@@ -17,6 +17,23 @@ fn notice(severity: Severity) -> Notice {
         namespace: "shop".into(),
         message: "New revision detected, <progressing> canary analysis.".into(),
         fields: vec![("Cluster".into(), "blue".into()), ("Target".into(), "Deployment/podinfo.shop".into())],
+        id: "0123456789abcdef".into(),
+        time: Timestamp::UNIX_EPOCH,
+        phase: if severity == Severity::Error { Phase::Failed } else { Phase::Progressing },
+        cluster: "blue".into(),
+        checks: vec![Check {
+            name: "request-success-rate".into(),
+            result: "Failed".into(),
+            value: Some("83.87".into()),
+            threshold: Some("99".into()),
+            message: None,
+        }],
+        change: Some(Change {
+            repository: Some("https://git.example.com/shop/config".into()),
+            commit: "4f2c1e9a0c6f1a5d3b7e8f9012345678abcdef01".into(),
+            pull_request: None,
+        }),
+        page: None,
     }
 }
 
@@ -73,7 +90,8 @@ fn what_cannot_be_sent_names_the_field_and_no_secret() {
     let news = notice(Severity::Info);
     assert_eq!(
         error_of(request(&news, &provider("slak", "https://x"), None)),
-        "spec.type slak is not known; known: slack, msteams, discord, rocket, gchat"
+        "spec.type slak is not known; known: slack, msteams, discord, rocket, gchat, cloudevents, github, \
+         gitlab, gitea, bitbucket, bitbucketserver, azuredevops"
     );
     let none = AlertProviderSpec { type_: "slack".into(), ..Default::default() };
     assert_eq!(error_of(request(&news, &none, None)), "spec.address is missing: write the URL of the webhook");
@@ -127,7 +145,7 @@ fn severity_is_a_floor() {
 fn the_fields_describe_the_canary() {
     let mut spec = spec();
     let pairs = |spec: &Spec, cluster: &str| {
-        let fields = fields(spec, "shop", cluster);
+        let fields = fields(spec, None, "shop", cluster);
         fields.iter().map(|(title, value)| format!("{title}={value}")).collect::<Vec<_>>().join("; ")
     };
     assert_eq!(
@@ -153,7 +171,7 @@ async fn sent_to(type_: &str, answer: Answer) -> Result<(), String> {
     let request = request(&notice(Severity::Info), &provider(type_, &server.url("/s3cret")), None).ok().unwrap();
     let sent = send(&request, &Clients::default(), Duration::from_millis(200)).await;
     let asked = server.asked().remove(0);
-    assert_eq!((asked.method.as_str(), asked.header("content-type")), ("POST", vec!["application/json"]));
+    assert_eq!((asked.method.as_str(), asked.header("content-type")), ("POST", vec![request.notifier.content_type()]));
     assert_eq!(serde_json::from_str::<Value>(&asked.body).unwrap(), request.body);
     sent.map_err(|error| error.to_string())
 }
@@ -162,6 +180,7 @@ async fn sent_to(type_: &str, answer: Answer) -> Result<(), String> {
 async fn two_hundreds_are_success_and_all_else_is_told() {
     assert_eq!(sent_to("slack", Answer::text(200, "ok")).await, Ok(()));
     assert_eq!(sent_to("discord", Answer::text(204, "")).await, Ok(()));
+    assert_eq!(sent_to("cloudevents", Answer::text(202, "")).await, Ok(()));
     assert_eq!(sent_to("slack", Answer::text(200, r#"{"ok":true}"#)).await, Ok(()));
     let refused = |text: &str| Err(text.to_owned());
     let answer = Answer::text(200, r#"{"ok":false,"error":"channel_not_found"}"#);
@@ -184,4 +203,55 @@ async fn a_notice_goes_through_its_proxy() {
     let asked = proxy.asked().remove(0);
     assert_eq!(asked.path, "http://chat.example.com/hook");
     assert_eq!(asked.header("proxy-authorization"), ["Basic dXNlcjpwYXNz"]);
+}
+
+/// Every YAML block of the documentation, and what it says must be known to what reads it.
+#[test]
+fn the_documentation_is_understood() {
+    let text = include_str!("../../../docs/notifications.md");
+    let blocks: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    let mut types = std::collections::BTreeSet::new();
+    let mut kinds = std::collections::BTreeSet::new();
+    for block in &blocks {
+        let objects: Vec<Value> = serde_saphyr::from_multiple(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        for object in objects {
+            assert!(object["apiVersion"].is_string() && object["metadata"]["name"].is_string(), "{object}");
+            kinds.insert(object["kind"].as_str().unwrap().to_owned());
+            if object["kind"] == "AlertProvider" {
+                let provider: crds::AlertProvider = serde_json::from_value(object).unwrap();
+                let name = provider.spec.type_;
+                let address = provider.spec.address.unwrap();
+                match crate::forges::find(&name) {
+                    Some(forge) => {
+                        let address = crate::forges::CloneAddress::parse(&address).unwrap();
+                        assert!(address.path.is_empty() || crate::forges::locate(forge, &address).is_ok(), "{name}");
+                    }
+                    None => assert!(by_name(&name).is_ok(), "{name}"),
+                }
+                types.insert(name);
+            } else if object["kind"] == "Canary" {
+                let canary = rollout::parse::from_value(&object).unwrap();
+                let abilities: Vec<_> =
+                    crate::routers::ROUTERS.iter().flat_map(|router| router.abilities()).copied().collect();
+                let defaults = rollout::spec::Defaults {
+                    provider: "kubernetes",
+                    routers: &abilities,
+                    min_interval: Duration::from_secs(10),
+                    no_cross_namespace_refs: false,
+                };
+                let spec = rollout::parse::parse(&canary, &defaults).unwrap();
+                assert_eq!((spec.alerts.len(), spec.warnings), (1, vec![]));
+            }
+        }
+    }
+    let forges = crate::forges::FORGES.iter().map(|forge| forge.name().to_owned());
+    let wanted: std::collections::BTreeSet<String> = forges.chain(["cloudevents".to_owned()]).collect();
+    assert_eq!(types, wanted, "each forge has its example");
+    for kind in ["Kustomization", "Provider", "Alert", "Application", "ConfigMap"] {
+        assert!(kinds.contains(kind), "{kind}");
+    }
+    for notifier in NOTIFIERS {
+        assert!(text.contains(&format!("`{}`", notifier.name())), "{}", notifier.name());
+    }
 }
