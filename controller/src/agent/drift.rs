@@ -18,6 +18,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::fields::{fields, last_writer};
 use super::health::{Health, has_health, health};
@@ -53,24 +54,43 @@ pub struct Sight {
 #[derive(Default)]
 struct Seen {
     objects: HashMap<ObjectId, Glimpse>,
-    synced: HashSet<(String, String, String)>,
+    /// Objects that went, and when that was seen.
+    gone: HashMap<ObjectId, Instant>,
+    /// Places that were listed, and when the last list began.
+    listed: HashMap<(String, String, String), Instant>,
     troubles: BTreeMap<String, String>,
 }
 
 impl Sight {
-    /// The object as last seen; `None` when its kind was listed and it is not there; an error while that is not known.
-    pub fn of(&self, id: &ObjectId) -> Result<Option<Glimpse>, NotKnown> {
+    /// The object as last seen; `None` when it is not there any more. An error while that is not known, which is so until
+    /// the watch has come to what the agent itself has `written`, and when.
+    ///
+    /// # Errors
+    /// While that is not known.
+    pub fn of(&self, id: &ObjectId, written: Option<&(u64, Instant)>) -> Result<Option<Glimpse>, NotKnown> {
         let seen = self.lock();
-        match seen.objects.get(id) {
-            Some(glimpse) => Ok(Some(glimpse.clone())),
-            None if seen.synced.contains(&place(id)) => Ok(None),
-            None => Err(NotKnown),
+        if let Some(glimpse) = seen.objects.get(id) {
+            let version: Option<u64> = glimpse.resource_version.parse().ok();
+            let is_older = version.zip(written).is_some_and(|(version, (written, _))| version < *written);
+            return if is_older { Err(NotKnown) } else { Ok(Some(glimpse.clone())) };
         }
+        let since = |at: Option<&Instant>| at.is_some_and(|at| written.is_none_or(|(_, written)| at > written));
+        if since(seen.gone.get(id)) || since(seen.listed.get(&place(id))) { Ok(None) } else { Err(NotKnown) }
     }
 
     /// Why some kinds cannot be watched.
     pub fn troubles(&self) -> Vec<String> {
         self.lock().troubles.values().cloned().collect()
+    }
+
+    /// Forgets a place that is watched no more.
+    fn forget(&self, (kind, namespace): &Place) {
+        let here = (kind.group.to_owned(), kind.kind.to_owned(), namespace.clone());
+        let mut seen = self.lock();
+        seen.objects.retain(|id, _| place(id) != here);
+        seen.gone.retain(|id, _| place(id) != here);
+        seen.listed.remove(&here);
+        seen.troubles.remove(&trouble_key(&(*kind, namespace.clone())));
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -108,7 +128,7 @@ impl Watches {
             let keep = places.contains(place) && !task.is_finished();
             if !keep {
                 task.abort();
-                sight.lock().troubles.remove(&trouble_key(place));
+                sight.forget(place);
             }
             keep
         });
@@ -172,11 +192,13 @@ async fn follow<const METADATA_ONLY: bool>(
     };
     let key = trouble_key(&(kind, namespace.clone()));
     let mut listed = HashSet::new();
+    let mut began = Instant::now();
     let mut events = pin!(watcher(api, config));
     while let Some(event) = events.next().await {
         let changed = match event {
             Ok(Event::Init) => {
                 listed.clear();
+                began = Instant::now();
                 false
             }
             Ok(Event::InitApply(slim)) => {
@@ -190,10 +212,16 @@ async fn follow<const METADATA_ONLY: bool>(
                 seen.objects.retain(|id, _| place(id) != here || listed.contains(id));
                 listed = HashSet::new();
                 seen.troubles.remove(&key);
-                seen.synced.insert(here)
+                seen.gone.retain(|id, _| place(id) != here);
+                seen.listed.insert(here, began);
+                true
             }
             Ok(Event::Apply(slim)) => put(&sight, id(&slim), slim.glimpse),
-            Ok(Event::Delete(slim)) => sight.lock().objects.remove(&id(&slim)).is_some(),
+            Ok(Event::Delete(slim)) => {
+                let mut seen = sight.lock();
+                seen.gone.insert(id(&slim), Instant::now());
+                seen.objects.remove(&id(&slim)).is_some()
+            }
             Err(error) => {
                 tracing::debug!(kind = kind.kind, namespace, %error, "watch of applied objects interrupted");
                 let told = match trouble(kind, &namespace, &error) {
@@ -216,7 +244,11 @@ async fn follow<const METADATA_ONLY: bool>(
 
 /// True when something of interest is another than before.
 fn put(sight: &Sight, id: ObjectId, glimpse: Glimpse) -> bool {
-    let before = sight.lock().objects.insert(id, glimpse.clone());
+    let before = {
+        let mut seen = sight.lock();
+        seen.gone.remove(&id);
+        seen.objects.insert(id, glimpse.clone())
+    };
     before.is_none_or(|before| before.fields != glimpse.fields || before.health != glimpse.health)
 }
 

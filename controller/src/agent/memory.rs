@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crds::GitSourceStatus;
 use tokio::time::{Duration, Instant};
 
-use super::drift::{Glimpse, NotKnown, Sight, Watches};
+use super::drift::{NotKnown, Sight, Watches};
 use super::manifest::ObjectId;
 use super::plan::Inventory;
 use super::secrets::Held;
@@ -27,8 +27,8 @@ pub struct Memory {
     pub status: GitSourceStatus,
     /// What was applied.
     pub inventory: Inventory,
-    /// Versions of applied objects, as the agent's writes left them.
-    pub versions: HashMap<ObjectId, u64>,
+    /// Versions of applied objects, as the agent's writes left them, and when that was.
+    pub versions: HashMap<ObjectId, (u64, Instant)>,
     /// The last commit that was fetched.
     pub commit: Option<Commit>,
     /// When to look at the repository again; `None`: now.
@@ -71,10 +71,10 @@ impl Memory {
             if entry.fields.is_empty() {
                 continue;
             }
-            let what = match self.sight.of(id) {
+            let what = match self.sight.of(id, self.versions.get(id)) {
                 Err(NotKnown) => continue,
                 Ok(None) => "deleted".to_owned(),
-                Ok(Some(glimpse)) if glimpse.fields == entry.fields || self.is_older(id, &glimpse) => continue,
+                Ok(Some(glimpse)) if glimpse.fields == entry.fields => continue,
                 Ok(Some(glimpse)) if glimpse.last_writer.is_empty() => "changed".to_owned(),
                 Ok(Some(glimpse)) => format!("changed by {}", glimpse.last_writer),
             };
@@ -112,12 +112,6 @@ impl Memory {
         let (count, last) = self.repairs.entry(id.clone()).or_insert((0, now));
         *count += 1;
         *last = now;
-    }
-
-    /// True when the watch has not caught up with the agent's own write.
-    fn is_older(&self, id: &ObjectId, glimpse: &Glimpse) -> bool {
-        let seen: Option<u64> = glimpse.resource_version.parse().ok();
-        seen.zip(self.versions.get(id)).is_some_and(|(seen, written)| seen < *written)
     }
 }
 

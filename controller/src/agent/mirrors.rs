@@ -196,7 +196,7 @@ fn problem(error: &Error) -> Problem {
             (Reason::Retrying, "it is tried again")
         }
         // Of writing, which is not done here, and what comes to be.
-        _ => (Reason::Retrying, "it is tried again"),
+        Error::NothingToCommit { .. } | Error::Push { .. } | _ => (Reason::Retrying, "it is tried again"),
     };
     Problem::new(reason, format!("{}: {mend}", spoken(error)))
 }

@@ -265,10 +265,11 @@ impl Pass<'_> {
         let rest = Rest::new(client.clone(), self.shared.metrics.clone()).managed_by(fields::AGENT);
         let writes = plan.writes();
         let mut problems = plan.problems;
+        let began = Instant::now();
         let applied = apply(&rest, plan.apply, commit.short(), source.timeout).await;
         for (id, (entry, version)) in applied.entries {
             if let Ok(version) = version.parse() {
-                memory.versions.insert(id.clone(), version);
+                memory.versions.insert(id.clone(), (version, began));
             }
             memory.inventory.insert(id, entry);
         }
@@ -396,7 +397,7 @@ impl Pass<'_> {
 
     fn health(&self, memory: &Memory) -> Vec<(String, Health)> {
         let applied = memory.inventory.iter().filter(|(_, entry)| !entry.fields.is_empty());
-        let seen = applied.map(|(id, _)| Some((id.spoken(), memory.sight.of(id).ok()?)));
+        let seen = applied.map(|(id, _)| Some((id.spoken(), memory.sight.of(id, None).ok()?)));
         // Half of it would be good news of nothing.
         let Some(seen) = seen.collect::<Option<Vec<_>>>() else { return Vec::new() };
         seen.into_iter().filter_map(|(name, glimpse)| Some((name, glimpse?.health))).collect()

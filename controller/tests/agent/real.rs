@@ -232,3 +232,49 @@ async fn credentials_are_nowhere_to_be_read() {
     }
     serving.abort();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_commits_that_a_known_key_has_signed_are_applied() {
+    if Command::new("ssh-keygen").arg("-?").output().is_err() {
+        eprintln!("skipped: there is no ssh-keygen");
+        return;
+    }
+    let (repository, mirrors, keys) = (Repository::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let key = |name: &str| {
+        let path = keys.path().join(name);
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&path).status().unwrap();
+        assert!(made.success());
+        (path.display().to_string(), std::fs::read_to_string(path.with_extension("pub")).unwrap())
+    };
+    let ((mine, public), (other, _)) = (key("mine"), key("other"));
+    let sign = |key: &str, message: &str| {
+        let signing = format!("user.signingKey={key}");
+        repository.git(&["add", "--all"]);
+        repository.git(&["-c", "gpg.format=ssh", "-c", &signing, "commit", "--quiet", "-S", "--message", message]);
+        repository.git(&["rev-parse", "HEAD"])
+    };
+    repository.write("a.yaml", config_map("a", "1"));
+    let first = sign(&mine, "signed");
+    let world = world(mirrors.path());
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "keys", "namespace": "shop" },
+        "stringData": { "mia.pub": public } });
+    world.cluster.create("user", secret).unwrap();
+    world.source("apps", json!({ "url": repository.url(), "verify": { "secretRef": { "name": "keys" } } }));
+    world.until_applied("apps", &first).await;
+
+    repository.write("a.yaml", config_map("a", "2"));
+    sign(&other, "by somebody");
+    world.ask("apps");
+    world.until_ready("apps", "False NotVerified the signature of commit ").await;
+    repository.write("a.yaml", config_map("a", "3"));
+    repository.commit("by nobody");
+    world.ask("apps");
+    let unsigned = |world: &World| world.condition("apps", "Ready").contains("is not signed");
+    world.until("the next one", unsigned).await;
+    assert_eq!(world.config("a").unwrap()["data"]["key"], "1", "what was applied stays");
+    repository.write("a.yaml", config_map("a", "4"));
+    let last = sign(&mine, "signed again");
+    world.ask("apps");
+    world.until_applied("apps", &last).await;
+}
