@@ -198,6 +198,7 @@ fn the_git_agent_brings_its_rights_and_its_folders_and_nothing_is_there_without_
     let without = template(&helm, &json!({})).expect("the chart renders");
     let told: Vec<String> = arguments(&without).into_iter().filter(|argument| argument.contains("git-")).collect();
     assert_eq!(told, ["-git-agent=false"]);
+    assert!(!controller::arguments(arguments(&without)).expect("the program knows them").git_agent);
     let of = |objects: &[Value], group: &str, resource: &str| {
         let roles = [of_kind(objects, "ClusterRole"), of_kind(objects, "Role")].concat();
         roles.iter().flat_map(|role| verbs(role, group, resource)).collect::<Vec<_>>()
@@ -218,6 +219,8 @@ fn the_git_agent_brings_its_rights_and_its_folders_and_nothing_is_there_without_
         {
             assert!(told.iter().any(|argument| argument == flag), "{flag}: {told:?}");
         }
+        let understood = controller::arguments(told).expect("the program knows them");
+        assert!(understood.git_agent && understood.git_webhook_address == ":9000");
         let pod = &of_kind(&with, "Deployment")[0]["spec"]["template"]["spec"];
         let mounts = json!([{"name": "git", "mountPath": "/var/lib/serin"}, {"name": "tmp", "mountPath": "/tmp"}]);
         assert_eq!(pod["containers"][0]["volumeMounts"], mounts);

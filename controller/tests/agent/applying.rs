@@ -60,6 +60,7 @@ async fn of_a_thousand_files_the_changed_one_is_written_within_a_second() {
     world.source("apps", json!({}));
     world.until_applied("apps", &first).await;
     world.at_rest().await;
+    assert_eq!(world.requests.writes().len(), 1_000, "what the watch has not told yet is not taken for drift");
     world.requests.forget();
     let second = world.repository.commit([("deploy/500.yaml", Some(config_map("c500", "2")))]);
     let begin = Instant::now();
