@@ -195,6 +195,42 @@ fn the_dashboard_brings_its_rights_and_nothing_more() {
 }
 
 #[test]
+fn the_git_agent_brings_its_rights_and_its_folders_and_nothing_is_there_without_it() {
+    let Some(helm) = helm() else { return };
+    let without = template(&helm, &json!({})).expect("the chart renders");
+    let told: Vec<String> = arguments(&without).into_iter().filter(|argument| argument.contains("git-")).collect();
+    assert_eq!(told, ["-git-agent=false"]);
+    assert!(!controller::arguments(arguments(&without)).expect("the program knows them").git_agent);
+    let of = |objects: &[Value], group: &str, resource: &str| {
+        let roles = [of_kind(objects, "ClusterRole"), of_kind(objects, "Role")].concat();
+        roles.iter().flat_map(|role| verbs(role, group, resource)).collect::<Vec<_>>()
+    };
+    assert!(of(&without, "", "serviceaccounts").is_empty());
+    let rule = json!({"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["patch"]});
+    let agent = json!({"enabled": true, "defaultServiceAccount": "deployer", "rules": [rule], "webhook": {"enabled": true, "port": 9000}});
+    for namespace in ["", "shop"] {
+        let with = template(&helm, &json!({"gitAgent": agent, "namespace": namespace})).expect("the chart renders");
+        for (kind, needed) in controller::agent::resources() {
+            let given = of(&with, kind.group, kind.plural);
+            assert!(needed.iter().all(|verb| given.iter().any(|known| known == verb)), "{kind:?}: {given:?}");
+        }
+        assert_eq!(of(&with, "apps", "statefulsets"), ["patch"]);
+        let told = arguments(&with);
+        for flag in
+            ["-git-storage=/var/lib/serin", "-git-default-service-account=deployer", "-git-webhook-address=:9000"]
+        {
+            assert!(told.iter().any(|argument| argument == flag), "{flag}: {told:?}");
+        }
+        let understood = controller::arguments(told).expect("the program knows them");
+        assert!(understood.git_agent && understood.git_webhook_address == ":9000");
+        let pod = &of_kind(&with, "Deployment")[0]["spec"]["template"]["spec"];
+        let mounts = json!([{"name": "git", "mountPath": "/var/lib/serin"}, {"name": "tmp", "mountPath": "/tmp"}]);
+        assert_eq!(pod["containers"][0]["volumeMounts"], mounts);
+        assert_eq!(of_kind(&with, "Service")[0]["spec"]["ports"][0]["targetPort"], "git-webhook");
+    }
+}
+
+#[test]
 fn pods_are_restricted_and_probed() {
     let Some(helm) = helm() else { return };
     let objects = template(&helm, &json!({})).expect("the chart renders");
@@ -254,6 +290,7 @@ fn flaggers_values_become_flaggers_flags() {
             "-no-cross-namespace-refs=true",
             "-enable-leader-election=true",
             "-leader-election-namespace=serin-system",
+            "-git-agent=false",
             "-kubeconfig-service-mesh=/tmp/controlplane/config",
         ]
     );

@@ -45,6 +45,21 @@ pub struct ControllerArgs {
     /// trusted; elsewhere every request needs a bearer token of the cluster.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS:PORT")]
     pub dashboard_address: String,
+    /// Follow the GitSources of the cluster; does nothing where that kind is not installed.
+    #[arg(long, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = go_bool, action = ArgAction::Set)]
+    pub git_agent: bool,
+    /// Folder of the mirrors of repositories; a folder for temporary files when empty. It belongs to Serin alone.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "FOLDER")]
+    pub git_storage: String,
+    /// ServiceAccount of GitSources that name none, in their own namespace; without it they have Serin's own rights.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    pub git_default_service_account: String,
+    /// Where word of pushes is received, as `:9292`; off when empty.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS:PORT")]
+    pub git_webhook_address: String,
+    /// Let GitSources name repositories of this machine by `file://`: whoever may write one reads what Serin can.
+    #[arg(long, default_value = "false", hide_default_value = true, default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = go_bool, action = ArgAction::Set)]
+    pub git_local_repositories: bool,
     /// Where people reach the dashboard, for links in notices.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "URL")]
     pub dashboard_url: String,

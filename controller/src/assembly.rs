@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio::task::JoinHandle;
 
+use crate::agent::Agent;
 use crate::cache::{Cache, CanaryKey};
 use crate::clock::Clock;
 use crate::context::{Context, Parts, Settings};
@@ -40,6 +41,7 @@ pub struct Controller {
     context: Arc<Context>,
     queue: Queue<CanaryKey>,
     events: JoinHandle<()>,
+    agent: Option<Arc<Agent>>,
 }
 
 impl Controller {
@@ -57,7 +59,13 @@ impl Controller {
         let rest = Rest::new(client, metrics.clone());
         let (recorder, events) = Recorder::start(rest.clone(), metrics.clone(), clock.clone());
         let parts = Parts { settings, cache, rest, events: recorder, metrics, outside, clock };
-        Controller { context: Arc::new(Context::new(parts)), queue, events }
+        Controller { context: Arc::new(Context::new(parts)), queue, events, agent: None }
+    }
+
+    /// With a Git agent, which works while the controller does.
+    #[must_use]
+    pub fn with_agent(self, agent: Arc<Agent>) -> Controller {
+        Controller { agent: Some(agent), ..self }
     }
 
     /// What its passes share.
@@ -69,7 +77,18 @@ impl Controller {
     pub async fn work(&self, stop: impl Future<Output = ()>) {
         let shared = self.context.clone();
         shared.history.lead(shared.clock().now());
-        self.queue.run(stop, move |key| reconcile(shared.clone(), key)).await;
+        let canary = move |key| reconcile(shared.clone(), key);
+        let Some(agent) = &self.agent else { return self.queue.run(stop, canary).await };
+        let (ending, mut ended) = tokio::sync::watch::channel(());
+        let stop = async move {
+            stop.await;
+            drop(ending);
+        };
+        let also = async move {
+            // Nothing is ever sent: that the sender is gone is the end.
+            while ended.changed().await.is_ok() {}
+        };
+        tokio::join!(self.queue.run(stop, canary), agent.work(also));
     }
 
     /// Ends at once, as a process does that is killed: what is not written by now is lost.
@@ -80,7 +99,7 @@ impl Controller {
 
     /// Ends the watches, and waits a moment for the last Events to be written.
     pub async fn end(self) {
-        let Controller { context, queue: _, events } = self;
+        let Controller { context, queue: _, events, agent: _ } = self;
         context.cache.stop();
         drop(context);
         // What is not told by now is lost; the status has it.

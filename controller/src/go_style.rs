@@ -62,7 +62,7 @@ enum Shape {
 }
 
 /// Every flag of the controller, and whether it takes a value in the next word.
-const FLAGS: [(&str, Shape); 37] = [
+const FLAGS: [(&str, Shape); 42] = [
     ("kubeconfig", Shape::Value),
     ("master", Shape::Value),
     ("kubeconfig-qps", Shape::Value),
@@ -76,6 +76,11 @@ const FLAGS: [(&str, Shape); 37] = [
     ("port", Shape::Value),
     ("dashboard-address", Shape::Value),
     ("dashboard-url", Shape::Value),
+    ("git-agent", Shape::Switch),
+    ("git-storage", Shape::Value),
+    ("git-default-service-account", Shape::Value),
+    ("git-webhook-address", Shape::Value),
+    ("git-local-repositories", Shape::Switch),
     ("slack-url", Shape::Value),
     ("slack-token", Shape::Value),
     ("slack-proxy-url", Shape::Value),

@@ -1,5 +1,6 @@
 //! Makes it happen: watches, asks, writes, tells. The deciding is in `rollout`.
 
+pub mod agent;
 pub mod announce;
 pub mod args;
 pub mod assembly;

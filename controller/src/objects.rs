@@ -47,6 +47,9 @@ pub mod kinds {
         kind: "ClusterCanaryTemplate",
         plural: "clustercanarytemplates",
     };
+    /// `serin.dev/v1alpha1` GitSource.
+    pub const GIT_SOURCE: Kind =
+        Kind { group: "serin.dev", version: "v1alpha1", kind: "GitSource", plural: "gitsources" };
     /// `coordination.k8s.io/v1` Lease.
     pub const LEASE: Kind = Kind { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases" };
     /// Event.

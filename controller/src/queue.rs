@@ -72,6 +72,8 @@ impl<K: Key> Clone for Queue<K> {
 }
 
 struct Shared<K> {
+    /// What its keys name.
+    noun: &'static str,
     limits: Limits,
     metrics: Metrics,
     schedule: Mutex<Schedule<K>>,
@@ -79,10 +81,15 @@ struct Shared<K> {
 }
 
 impl<K: Key> Queue<K> {
-    /// An empty queue.
+    /// An empty queue of Canaries.
     pub fn new(limits: Limits, metrics: Metrics) -> Queue<K> {
+        Queue::of("canary", limits, metrics)
+    }
+
+    /// An empty queue; `noun` says in logs what its keys name.
+    pub fn of(noun: &'static str, limits: Limits, metrics: Metrics) -> Queue<K> {
         let schedule = Mutex::new(Schedule::new(limits));
-        Queue { shared: Arc::new(Shared { limits, metrics, schedule, changed: Notify::new() }) }
+        Queue { shared: Arc::new(Shared { noun, limits, metrics, schedule, changed: Notify::new() }) }
     }
 
     /// Looks at the key as soon as possible.
@@ -184,10 +191,14 @@ impl<K: Key> Queue<K> {
             Err((outcome, text)) => {
                 self.shared.metrics.pass(outcome);
                 let delay = self.schedule().failed(&key, Instant::now());
+                let (canary, other) = match self.shared.noun {
+                    "canary" => (Some(key.to_string()), None),
+                    noun => (None, Some(format!("{noun} {key}"))),
+                };
                 match outcome {
-                    PassOutcome::Panic => tracing::error!(canary = %key, retry_in = ?delay, "{text}"),
+                    PassOutcome::Panic => tracing::error!(canary, object = other, retry_in = ?delay, "{text}"),
                     PassOutcome::Ok | PassOutcome::Error => {
-                        tracing::warn!(canary = %key, retry_in = ?delay, "{text}");
+                        tracing::warn!(canary, object = other, retry_in = ?delay, "{text}");
                     }
                 }
             }

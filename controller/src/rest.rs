@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::objects::Kind;
 use crate::problem::{ApiProblem, Class};
 
-/// Field manager of everything Serin writes.
+/// Field manager of everything Serin writes for Canaries.
 pub const FIELD_MANAGER: &str = "serin";
 
 /// A request that takes longer is given up; the server ends them after 60 s anyway.
@@ -21,12 +21,13 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Rest {
     client: Client,
     metrics: Metrics,
+    manager: &'static str,
 }
 
 /// How a patch body is to be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchType {
-    /// Server-side apply by `serin`, forced.
+    /// Server-side apply by the field manager of this [`Rest`], forced.
     Apply,
     /// RFC 6902.
     Json,
@@ -46,7 +47,13 @@ pub enum Select<'a> {
 impl Rest {
     /// Over this client; writes are counted.
     pub fn new(client: Client, metrics: Metrics) -> Rest {
-        Rest { client, metrics }
+        Rest { client, metrics, manager: FIELD_MANAGER }
+    }
+
+    /// The same, with another field manager.
+    #[must_use]
+    pub fn managed_by(self, manager: &'static str) -> Rest {
+        Rest { manager, ..self }
     }
 
     /// The client below.
@@ -92,7 +99,7 @@ impl Rest {
     pub async fn create(&self, kind: Kind, namespace: &str, body: &Value) -> Result<Value, ApiProblem> {
         let name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let path = path(kind, namespace, None, None).map_err(|message| invalid("create", kind, name, message))?;
-        let path = format!("{path}?fieldManager={FIELD_MANAGER}");
+        let path = format!("{path}?fieldManager={}", self.manager);
         let body = Some(("application/json", body));
         self.send("create", kind, &display(namespace, name), Method::POST, path, body).await
     }
@@ -101,7 +108,7 @@ impl Rest {
     pub async fn replace(&self, kind: Kind, namespace: &str, name: &str, body: &Value) -> Result<Value, ApiProblem> {
         let path =
             path(kind, namespace, Some(name), None).map_err(|message| invalid("replace", kind, name, message))?;
-        let path = format!("{path}?fieldManager={FIELD_MANAGER}");
+        let path = format!("{path}?fieldManager={}", self.manager);
         let body = Some(("application/json", body));
         self.send("replace", kind, &display(namespace, name), Method::PUT, path, body).await
     }
@@ -123,7 +130,7 @@ impl Rest {
         };
         let path =
             path(kind, namespace, Some(name), subresource).map_err(|message| invalid(verb, kind, name, message))?;
-        let path = format!("{path}?fieldManager={FIELD_MANAGER}{query}");
+        let path = format!("{path}?fieldManager={}{query}", self.manager);
         let object = match subresource {
             Some(subresource) => format!("{} ({subresource})", display(namespace, name)),
             None => display(namespace, name),

@@ -1,6 +1,7 @@
 //! Starts the controller, keeps it running, and ends it in order.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -11,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use url::Url;
 
+use crate::agent::{self, Agent, Mirrors, Programs, Rules};
 use crate::args::ControllerArgs;
 use crate::assembly::{Controller, Surroundings};
 use crate::clock::Clock;
@@ -98,7 +100,11 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
         clock: Clock::System,
         metrics: metrics.clone(),
     };
-    let controller = Controller::new(settings, surroundings);
+    let mut controller = Controller::new(settings, surroundings);
+    let agent = args.git_agent.then(|| Arc::new(git_agent(&args, controller.context())));
+    if let Some(agent) = &agent {
+        controller = controller.with_agent(agent.clone());
+    }
     let context = controller.context();
     let health = Health::new(context.cache.clone(), metrics);
     let election = args.enable_leader_election.then(|| {
@@ -112,6 +118,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let server = tokio::spawn(serve(listener, health.clone(), until(stopped.clone())));
     if !args.dashboard_address.is_empty() {
         show(&args.dashboard_address, context, &health, stopped.clone()).await?;
+    }
+    if let Some(agent) = agent.filter(|_| !args.git_webhook_address.is_empty()) {
+        receive(&args.git_webhook_address, &agent, &health, stopped.clone()).await?;
     }
     tokio::spawn(async move {
         if let Err(error) = interrupted().await {
@@ -147,6 +156,40 @@ async fn show(address: &str, context: &Context, health: &Health, stopped: watch:
         match dashboard.serve(listener, stopped).await {
             Ok(()) => guard.done(),
             Err(error) => tracing::error!("serving the dashboard: {error}"),
+        }
+    });
+    Ok(())
+}
+
+/// The Git agent, as the flags have it.
+fn git_agent(args: &ControllerArgs, context: &Context) -> Agent {
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let storage = given(&args.git_storage).map_or_else(|| std::env::temp_dir().join("serin-git"), PathBuf::from);
+    let cache = context.cache.clone();
+    Agent::new(agent::Parts {
+        client: context.rest.client().clone(),
+        namespace: args.watched_namespace().map(str::to_owned),
+        upstream: Arc::new(Mirrors::new(storage, git::Limits::default())),
+        programs: Programs::in_path(),
+        rules: Rules {
+            default_account: given(&args.git_default_service_account),
+            local_repositories: args.git_local_repositories,
+        },
+        has_canary: Arc::new(move |id| !cache.canaries_of_target(&id.namespace, &id.kind, &id.name).is_empty()),
+        clock: context.clock(),
+    })
+}
+
+/// Receives word of pushes in the background.
+async fn receive(address: &str, agent: &Agent, health: &Health, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let (listener, _) =
+        dashboard::bind(address).await.with_context(|| format!("listening on --git-webhook-address {address}"))?;
+    tracing::info!(address = %listener.local_addr()?, "receiving word of pushes");
+    let (router, guard) = (agent.receiver().router(), health.guard());
+    tokio::spawn(async move {
+        match axum::serve(listener, router).with_graceful_shutdown(until(stopped)).await {
+            Ok(()) => guard.done(),
+            Err(error) => tracing::error!("receiving word of pushes: {error}"),
         }
     });
     Ok(())

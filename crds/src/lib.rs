@@ -5,8 +5,9 @@
 
 mod alert_provider;
 mod canary;
-mod git;
 mod canary_template;
+mod git;
+mod git_source;
 mod metric_template;
 mod number;
 mod publish;
@@ -19,8 +20,9 @@ pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub use alert_provider::*;
 pub use canary::*;
-pub use git::*;
 pub use canary_template::*;
+pub use git::*;
+pub use git_source::*;
 pub use metric_template::*;
 pub use publish::{PublishedFile, all_crds, published_files};
 pub use service::*;

@@ -53,6 +53,21 @@ from a template, when their workload asks for none any more.
   resources: [events, pods]
   verbs: [list]
 {{- end }}
+{{- if .Values.gitAgent.enabled }}
+# The Git agent: GitSources, and acting as the accounts that they name.
+- apiGroups: [serin.dev]
+  resources: [gitsources]
+  verbs: [get, list, watch, patch]
+- apiGroups: [serin.dev]
+  resources: [gitsources/status]
+  verbs: [get, patch]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [impersonate]
+{{- with .Values.gitAgent.rules }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
 # Where revisions come from.
 - apiGroups: [serin.dev]
   resources: [gitsources]
