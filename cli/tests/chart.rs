@@ -105,11 +105,16 @@ fn rights_to_operators_follow_what_is_switched_on() {
     let Some(helm) = helm() else { return };
     for deployer in controller::attribution::DEPLOYERS {
         let Some(value) = deployer.value() else { continue };
-        for on in [true, false] {
-            let objects = template(&helm, &json!({"gitops": {value: on}})).expect("the chart renders");
+        for (on, hold) in [(true, true), (true, false), (false, true)] {
+            let objects = template(&helm, &json!({"gitops": {value: on, "hold": hold}})).expect("the chart renders");
             let role = of_kind(&objects, "ClusterRole")[0];
-            for kind in deployer.resources() {
-                let expected: &[&str] = if on { &["get", "list", "watch"] } else { &[] };
+            for (index, kind) in deployer.resources().iter().enumerate() {
+                // The first is the one that is held.
+                let expected: &[&str] = match (on, hold && index == 0) {
+                    (true, true) => &["get", "list", "watch", "patch"],
+                    (true, false) => &["get", "list", "watch"],
+                    (false, _) => &[],
+                };
                 assert_eq!(verbs(role, kind.group, kind.plural), expected, "{value}: {on}: {kind:?}");
             }
         }

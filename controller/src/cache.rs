@@ -286,6 +286,11 @@ impl Cache {
         self.wake(woken);
     }
 
+    /// Has the Canary looked at, as something was learned of it that no watch tells.
+    pub fn look_again(&self, canary: CanaryKey) {
+        self.shared.queue.add(canary);
+    }
+
     fn wake(&self, canaries: BTreeSet<CanaryKey>) {
         for canary in canaries {
             if let Some(listener) = self.shared.listener.get() {

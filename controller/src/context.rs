@@ -1,6 +1,7 @@
 //! What every pass shares. The clock is read here and nowhere else.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use crate::clock::{Clock, Moment};
 use crate::configs::Configs;
 use crate::dashboard::History;
 use crate::events::Recorder;
+use crate::git_rollback::{Mirrors, Rollbacks};
 use crate::metrics::Metrics;
 use crate::notifiers::GlobalSettings;
 use crate::opt_in::Kept;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub metrics_server: String,
     /// Shortest time between two looks.
     pub min_interval: std::time::Duration,
+    /// Where mirrors of repositories are kept.
+    pub git_storage: PathBuf,
     /// Refuse references into other namespaces.
     pub no_cross_namespace_refs: bool,
     /// Annotation prefix of the NGINX Ingress controller.
@@ -84,6 +88,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// What is known of commits beyond what operators tell.
     pub commits: Arc<dyn Commits>,
+    /// Reverts in Git under way.
+    pub rollbacks: Rollbacks,
     /// For the dashboard; keeps nothing without one.
     pub history: History,
     clock: Clock,
@@ -147,6 +153,7 @@ impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Context {
         let Parts { settings, cache, rest, events, metrics, outside, clock } = parts;
+        let rollbacks = Rollbacks::new(Arc::new(Mirrors::new(settings.git_storage.join("rollbacks"))));
         Context {
             writer: Writer::new(rest.clone(), cache.clone()),
             configs: Configs::new(rest.clone(), cache.clone()),
@@ -160,6 +167,7 @@ impl Context {
             events,
             metrics,
             commits: Arc::new(NoCommits),
+            rollbacks,
             history: History::default(),
             outside,
             clock,

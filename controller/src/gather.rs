@@ -91,7 +91,8 @@ async fn reading(context: &Context, view: &View, owner: &Owner, spec: &Spec, met
     }
 }
 
-type SecretData = BTreeMap<String, Vec<u8>>;
+/// What a Secret holds, decoded, by key.
+pub type SecretData = BTreeMap<String, Vec<u8>>;
 
 async fn template(
     context: &Context,

@@ -21,6 +21,7 @@ pub mod events;
 mod fake;
 pub mod forges;
 pub mod gather;
+pub mod git_rollback;
 pub mod go_style;
 pub mod http;
 pub mod leader;

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::attribution;
 use crate::context::Context;
+use crate::git_rollback;
 use crate::objects::{Kind, Lookup, Owner, kinds};
 use crate::problem::ApiProblem;
 use crate::rest::Select;
@@ -202,6 +203,7 @@ impl<'a> Scene<'a> {
             primary,
             apex,
             traffic: self.traffic(state),
+            deployer: git_rollback::seen(self.view.canary(), spec, state, self.view),
             problems,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crds::CanaryStatus;
 use jiff::{SignedDuration, Timestamp};
 use rollout::desired::{FinalizerAction, PrimaryAction};
-use rollout::{Answers, Input, Outcome, Spec, State, Step};
+use rollout::{Answers, Effect, Input, Outcome, Spec, State, Step};
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
@@ -17,6 +17,7 @@ use crate::clock::Moment;
 use crate::context::{Context, Remembered};
 use crate::converge::{ConvergeError, converge};
 use crate::gather::gather;
+use crate::git_rollback;
 use crate::objects::Owner;
 use crate::observe::{FINALIZER, Scene};
 use crate::opt_in::{self, Noted};
@@ -165,6 +166,9 @@ async fn pass(
     };
     remembered.names = Some((spec.target.name.clone(), spec.primary_name()));
     let written = State::from_status(&before);
+    if let Some(outcome) = context.rollbacks.take(key) {
+        remembered.memory.git_outcome = Some(outcome);
+    }
     let mut answers = Answers::default();
     for _ in 0..ROUNDS {
         let view = context.cache.view(key.clone());
@@ -200,7 +204,7 @@ async fn pass(
                 context.metrics.duration(&owner.namespace, &spec.target.name, started.elapsed().as_secs_f64());
             }
             Outcome::Step(step) => {
-                let decided = Decided { canary, noted, before: &before, generation, moment };
+                let decided = Decided { shared: context, canary, noted, before: &before, generation, moment };
                 let outcome = carry_out(&scene, decided, *step, remembered).await;
                 view.finish_beside(noted.map(|noted| &noted.view));
                 return outcome;
@@ -211,6 +215,7 @@ async fn pass(
 }
 
 struct Decided<'a> {
+    shared: &'a Arc<Context>,
     canary: &'a Arc<Value>,
     noted: Option<&'a Noted>,
     before: &'a CanaryStatus,
@@ -226,7 +231,7 @@ async fn carry_out(
     remembered: &mut Remembered,
 ) -> Result<queue::Outcome, ReconcileError> {
     let context = scene.context;
-    let Decided { canary, noted, before, generation, moment } = decided;
+    let Decided { shared, canary, noted, before, generation, moment } = decided;
     let now = moment.wall;
     if let Some((reason, message)) = remembered.refused.clone() {
         step.waiting.insert(0, crds::WaitingFor { reason, message });
@@ -250,7 +255,15 @@ async fn carry_out(
         PrimaryAction::Promote => step.state.applied.as_ref().map(|applied| applied.id.clone()),
         PrimaryAction::Rebuild => step.state.promoted.as_ref().map(|promoted| promoted.id.clone()),
     };
-    let converged = converge(scene, &step.desired, revision.as_deref()).await;
+    let mut converged = converge(scene, &step.desired, revision.as_deref()).await;
+    let key = scene.view.canary();
+    let held = git_rollback::apply(&context.rest, key, step.desired.hold, &step.state, scene.view).await;
+    if converged.is_ok() {
+        converged = held.map_err(ConvergeError::Api);
+    }
+    if step.effects.contains(&Effect::RevertInGit) {
+        context.rollbacks.begin(shared, key, scene.spec, &step.state, scene.view);
+    }
     announce::announce(scene, canary, &step, remembered).await;
     if let Some(message) = pods_refused.as_ref().filter(|message| remembered.pods_refused.as_ref() != Some(message)) {
         announce::event(context, canary, Some(scene.spec), status.source.as_ref(), true, message);
@@ -403,6 +416,7 @@ fn forget(context: &Context, key: &CanaryKey, noted: Option<&Noted>) {
     context.writer.tidy();
     context.configs.tidy();
     context.history.forget(key);
+    context.rollbacks.forget(key);
     count(context, key);
     if let Some(Remembered { names: Some((target, primary)), .. }) = context.forget(key) {
         context.metrics.forget(&key.namespace, &target, &primary);

@@ -164,12 +164,11 @@ async fn show(address: &str, context: &Context, health: &Health, stopped: watch:
 /// The Git agent, as the flags have it.
 fn git_agent(args: &ControllerArgs, context: &Context) -> Agent {
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let storage = given(&args.git_storage).map_or_else(|| std::env::temp_dir().join("serin-git"), PathBuf::from);
     let cache = context.cache.clone();
     Agent::new(agent::Parts {
         client: context.rest.client().clone(),
         namespace: args.watched_namespace().map(str::to_owned),
-        upstream: Arc::new(Mirrors::new(storage, git::Limits::default())),
+        upstream: Arc::new(Mirrors::new(context.settings.git_storage.join("sources"), git::Limits::default())),
         programs: Programs::in_path(),
         rules: Rules {
             default_account: given(&args.git_default_service_account),
@@ -310,6 +309,7 @@ pub fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
         provider: args.mesh_provider.clone(),
         metrics_server: args.metrics_server.clone(),
         min_interval: args.min_interval,
+        git_storage: given(&args.git_storage).map_or_else(|| std::env::temp_dir().join("serin-git"), PathBuf::from),
         no_cross_namespace_refs: args.no_cross_namespace_refs,
         ingress_annotations_prefix: args.ingress_annotations_prefix.clone(),
         ingress_class: given(&args.ingress_class),

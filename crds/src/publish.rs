@@ -29,7 +29,8 @@ pub fn all_crds() -> Vec<Value> {
         }),
         published(json!(MetricTemplate::crd()), |_| {}),
         published(json!(AlertProvider::crd()), |spec| {
-            exactly_one(spec, &[&["type", "address"], &["type", "secretRef"]]);
+            // Both as well: a forge has an address, and its token is in a Secret.
+            spec["anyOf"] = required(&[&["type", "address"], &["type", "secretRef"]]);
         }),
         without_status(published(json!(CanaryTemplate::crd()), |_| {})),
         without_status(published(json!(ClusterCanaryTemplate::crd()), |_| {})),
@@ -72,9 +73,13 @@ fn without_status(mut crd: Value) -> Value {
     crd
 }
 
-/// Structural schemas forbid types inside `oneOf`, so this says only which fields must be there.
 fn exactly_one(schema: &mut Value, choices: &[&[&str]]) {
-    schema["oneOf"] = choices.iter().map(|fields| json!({ "required": fields })).collect();
+    schema["oneOf"] = required(choices);
+}
+
+/// Structural schemas forbid types inside `oneOf` and `anyOf`, so this says only which fields must be there.
+fn required(choices: &[&[&str]]) -> Value {
+    choices.iter().map(|fields| json!({ "required": fields })).collect()
 }
 
 /// The API server writes a default into every object that lacks the field: only those stand that the published API

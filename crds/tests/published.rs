@@ -63,6 +63,7 @@ fn schemas_are_structural() {
         for key in fields.keys() {
             let known = [
                 "additionalProperties",
+                "anyOf",
                 "default",
                 "description",
                 "enum",
@@ -84,7 +85,8 @@ fn schemas_are_structural() {
             assert!(known.contains(&key.as_str()), "{path} has {key}");
         }
         assert!(!(fields.contains_key("properties") && fields.contains_key("additionalProperties")), "{path}");
-        for choice in fields.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
+        let choices = ["oneOf", "anyOf"].into_iter().filter_map(|word| fields.get(word).and_then(Value::as_array));
+        for choice in choices.flatten() {
             assert!(choice.as_object().unwrap().keys().eq(["required"]), "{path}");
         }
         for (name, schema) in fields.get("properties").and_then(Value::as_object).into_iter().flatten() {

@@ -68,17 +68,18 @@ from a template, when their workload asks for none any more.
 {{ toYaml . }}
 {{- end }}
 {{- end }}
-# Where revisions come from.
+{{- $hold := ternary ", patch" "" .Values.gitops.hold }}
+# Where revisions come from{{ if .Values.gitops.hold }}, and who is held when one was taken back{{ end }}.
 - apiGroups: [serin.dev]
   resources: [gitsources]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch{{ $hold }}]
 {{- if .Values.gitops.flux }}
 - apiGroups: [kustomize.toolkit.fluxcd.io]
   resources: [kustomizations]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch{{ $hold }}]
 - apiGroups: [helm.toolkit.fluxcd.io]
   resources: [helmreleases]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch{{ $hold }}]
 - apiGroups: [source.toolkit.fluxcd.io]
   resources: [gitrepositories, ocirepositories, buckets, helmcharts]
   verbs: [get, list, watch]
@@ -86,7 +87,7 @@ from a template, when their workload asks for none any more.
 {{- if .Values.gitops.argocd }}
 - apiGroups: [argoproj.io]
   resources: [applications]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch{{ $hold }}]
 {{- end }}
 {{- range .Values.routers }}
 {{- if eq . "gatewayapi" }}

@@ -58,7 +58,7 @@ pub trait Deployer: Send + Sync {
 }
 
 /// Where objects of any namespace are looked up. What is not there, may not be read or has no API is simply not there.
-pub trait Sight {
+pub trait Sight: Sync {
     /// The object as last seen.
     fn find(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Value>>;
 }

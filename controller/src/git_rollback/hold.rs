@@ -1,8 +1,8 @@
 //! Keeps whoever applies a repository from applying what was taken back, and lets them go on.
 
-use crds::{AppliedBy, HoldState};
+use crds::{AppliedBy, HoldState, OnRollback};
 use rollout::desired::HoldAction;
-use rollout::{DeployerSeen, State};
+use rollout::{DeployerSeen, Spec, State};
 use serde_json::{Value, json};
 
 use crate::attribution::{self, Sight};
@@ -16,16 +16,16 @@ const HOLD: &str = "serin.dev/hold";
 /// What was taken out of the object for the hold, to be put back.
 const KEPT: &str = "serin.dev/hold-keeps";
 
-/// What is seen of the operator's object that is held or to be.
-pub fn seen(canary: &CanaryKey, state: &State, sight: &dyn Sight) -> Option<DeployerSeen> {
+/// What is seen of the operator's object that is held, or would be if the revision were taken back.
+pub fn seen(canary: &CanaryKey, spec: &Spec, state: &State, sight: &dyn Sight) -> Option<DeployerSeen> {
     let hold = state.git.as_ref().and_then(|git| git.hold.as_ref());
     let by = match hold {
         Some(hold) => match hold.state {
             HoldState::Wanted | HoldState::Held | HoldState::Lifting => &hold.object,
             HoldState::Lifted | HoldState::NotOurs => return None,
         },
-        // As long as none is recorded it is the one that may be held next.
-        None => state.source.as_ref()?.applied_by.as_ref().filter(|_| state.git.is_some())?,
+        None if spec.git.on_rollback == OnRollback::None => return None,
+        None => state.source.as_ref()?.applied_by.as_ref()?,
     };
     let (deployer, _, object) = attribution::deployer(by, sight)?;
     let held = annotation(&object, HOLD).is_some_and(|word| word.starts_with(&prefix(canary)));

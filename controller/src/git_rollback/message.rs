@@ -29,7 +29,8 @@ pub(super) fn commit(job: &Job, paths: &[String]) -> String {
 
 /// What a pull request says, in Markdown; checks stand in a block of their own anyway.
 pub(super) fn pull_request(job: &Job, paths: &[String], why: Option<&str>) -> String {
-    let why = why.map(|why| format!("\n\nIt is a pull request because it could not be pushed: {why}")).unwrap_or_default();
+    let why =
+        why.map(|why| format!("\n\nIt is a pull request because it could not be pushed: {why}")).unwrap_or_default();
     format!("{}{why}\n\n`{}`\n", account(job, paths), trailer(job))
 }
 
@@ -46,11 +47,15 @@ fn account(job: &Job, paths: &[String]) -> String {
         text.push_str("\n\nThe checks of the last look:\n");
         for check in &job.checks {
             let value = check.value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
-            let threshold = check.threshold.as_ref().map(|threshold| format!(", wanted {threshold}")).unwrap_or_default();
+            let threshold =
+                check.threshold.as_ref().map(|threshold| format!(", wanted {threshold}")).unwrap_or_default();
             text.push_str(&format!("\n    {}: {}{value}{threshold}", check.name, check.result));
         }
     }
-    text.push_str(&format!("\n\nThis reverts what commit {} changed", record.failed_commit.as_deref().unwrap_or_default()));
+    text.push_str(&format!(
+        "\n\nThis reverts what commit {} changed",
+        record.failed_commit.as_deref().unwrap_or_default()
+    ));
     if let Some(sentence) = job.source.message.as_ref() {
         text.push_str(&format!(" (\"{sentence}\")"));
     }

@@ -20,11 +20,10 @@ use tokio::sync::Semaphore;
 use crate::attribution::{self, Sight};
 use crate::cache::CanaryKey;
 use crate::context::Context;
-use crate::gather::secret_data;
-use crate::notifiers::SecretData;
+use crate::gather::{SecretData, secret_data};
 
 pub use hold::{apply, seen};
-pub use work::{Access, Committed, Repositories, Written};
+pub use work::{Access, Committed, Mirrors, Repositories, Written};
 
 /// Reverts at once.
 const AT_ONCE: usize = 4;
@@ -115,7 +114,8 @@ impl Rollbacks {
                 Some(entry) if entry.revision == record.revision => entry.tries,
                 Some(_) | None => 0,
             };
-            entries.insert(canary.clone(), Entry { revision: record.revision.clone(), tries: tries + 1, outcome: None });
+            entries
+                .insert(canary.clone(), Entry { revision: record.revision.clone(), tries: tries + 1, outcome: None });
             pause(tries)
         };
         let job = job(canary, spec, state, record, source);
@@ -126,7 +126,9 @@ impl Rollbacks {
             let work = rollbacks.outcome(&context, &job, secret);
             let outcome = std::panic::AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
                 tracing::error!(canary = %job.canary, "reverting in Git panicked");
-                GitOutcome::Blocked { message: "this is a defect of Serin; its log tells more. Revert it by hand".into() }
+                GitOutcome::Blocked {
+                    message: "this is a defect of Serin; its log tells more. Revert it by hand".into(),
+                }
             });
             {
                 let mut entries = rollbacks.entries();
@@ -136,7 +138,7 @@ impl Rollbacks {
                 }
                 entry.outcome = Some(outcome);
             }
-            context.cache.wake(job.canary.clone());
+            context.cache.look_again(job.canary.clone());
         });
     }
 
@@ -149,7 +151,8 @@ impl Rollbacks {
             Some((namespace, name)) => match secret_data(context, namespace, name).await {
                 Ok(Some(data)) => data,
                 Ok(None) => {
-                    let message = format!("Secret {namespace}/{name} with the credentials for Git does not exist; make it");
+                    let message =
+                        format!("Secret {namespace}/{name} with the credentials for Git does not exist; make it");
                     return GitOutcome::Delayed { message };
                 }
                 Err(why) => {

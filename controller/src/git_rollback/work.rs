@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use crds::Source;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use git::{Change, CommitId, Credentials, Error, Limits, Mirror, NewCommit, Person, Pushed, Reference, Remote, Reverted};
+use git::{
+    Change, CommitId, Credentials, Error, Limits, Mirror, NewCommit, Person, Pushed, Reference, Remote, Reverted,
+};
 use jiff::Timestamp;
 use rollout::GitOutcome;
 
 use super::files::{self, Changed};
 use super::{Job, folder_of, message};
 use crate::forges::{self, CloneAddress, FileChange, NewPull, Proposal, Repository, Token, talk};
-use crate::notifiers::SecretData;
+use crate::gather::SecretData;
 use crate::outside::Outside;
 
 /// Tries against others who push to the same branch at the same time.
@@ -56,7 +58,8 @@ impl Access {
         } else {
             Credentials::None
         };
-        let remote = Remote::new(url, Reference::Branch(branch.clone()), credentials).map_err(|error| error.to_string())?;
+        let remote =
+            Remote::new(url, Reference::Branch(branch.clone()), credentials).map_err(|error| error.to_string())?;
         let remote = match text("ca.crt") {
             Some(ca) => remote.with_ca(ca),
             None => remote,
@@ -89,8 +92,11 @@ pub enum Written {
     /// The branch does not take it.
     Refused(String),
     /// There is no `git` to push with.
-    Unpushed(Committed, Vec<Change>),
+    Unpushed(Committed, Vec<(Change, Existing)>),
 }
+
+/// Whether the file of a change is on the branch now.
+pub type Existing = bool;
 
 /// Where repositories are read and written.
 pub trait Repositories: Send + Sync {
@@ -195,6 +201,10 @@ fn write(job: &Job, remote: &Remote, branch: Option<&str>, folder: PathBuf) -> R
             Ok(Pushed::Refused { why }) => return Ok(Written::Refused(why)),
             Err(Error::Forbidden { why, .. }) => return Ok(Written::Refused(why)),
             Err(Error::Program { .. }) => {
+                let tree = mirror.tree(&head)?;
+                let known = |change: Change| Ok((tree.file(&change.path, &limits)?.is_some(), change));
+                let changes = changes.into_iter().map(known).map(|known| known.map(|(there, change)| (change, there)));
+                let changes = changes.collect::<Result<Vec<_>, Error>>()?;
                 return Ok(Written::Unpushed(Committed { commit: head.to_string(), paths }, changes));
             }
             Err(error) => return Err(error),
@@ -336,7 +346,9 @@ async fn pull(
     match opened.await {
         Ok(pull) => GitOutcome::Proposed { url: pull.url, why },
         Err::<_, String>(error) => GitOutcome::Blocked {
-            message: format!("the revert is on branch {branch}, and no pull request could be opened: {error}; open one by hand"),
+            message: format!(
+                "the revert is on branch {branch}, and no pull request could be opened: {error}; open one by hand"
+            ),
         },
     }
 }
@@ -348,7 +360,7 @@ async fn by_forge(
     outside: &dyn Outside,
     branch: Option<String>,
     base: &Committed,
-    changes: Vec<Change>,
+    changes: Vec<(Change, Existing)>,
 ) -> GitOutcome {
     let done = async {
         let repository = repository(job)?;
@@ -374,17 +386,18 @@ async fn by_forge(
         Ok(GitOutcome::Proposed { url: pull.url, why: None })
     };
     done.await.unwrap_or_else(|error: String| GitOutcome::Blocked {
-        message: format!("there is no git beside Serin to push with, and the forge does not take it: {error}; revert by hand"),
+        message: format!(
+            "there is no git beside Serin to push with, and the forge does not take it: {error}; revert by hand"
+        ),
     })
 }
 
-fn forge_change(change: Change) -> Result<forges::Change, String> {
-    let file = match change.bytes {
+fn forge_change((change, there): (Change, Existing)) -> Result<forges::Change, String> {
+    let text = change.bytes.map(String::from_utf8).transpose().map_err(|_| format!("{} is no text", change.path))?;
+    let file = match text {
         None => FileChange::Delete,
-        Some(bytes) => {
-            let text = String::from_utf8(bytes).map_err(|_| format!("{} is no text", change.path))?;
-            FileChange::Update(text)
-        }
+        Some(text) if there => FileChange::Update(text),
+        Some(text) => FileChange::Create(text),
     };
     Ok(forges::Change { path: change.path, file })
 }

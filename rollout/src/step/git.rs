@@ -190,7 +190,7 @@ impl Pass<'_> {
                 self.event(false, format!("{object} is held no longer"));
                 HoldAction::Keep
             }
-            HoldState::Held if !(moved || !stands) => {
+            HoldState::Held if stands && !moved => {
                 let commit = hold.commit.as_deref().map(short).unwrap_or("the failed commit").to_owned();
                 self.wait("Held", format!("{object} applies nothing until Git has moved on from {commit}"));
                 HoldAction::Keep

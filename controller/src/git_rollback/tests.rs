@@ -1,0 +1,242 @@
+//! Reverts in real repositories, pushed by the real Git.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use crds::{Check, GitRollback, GitRollbackState, Source, SourceImage};
+use rollout::GitOutcome;
+
+use super::work::carry_out;
+use super::{Access, Job, message};
+use crate::cache::CanaryKey;
+use crate::git_rollback::Mirrors;
+use crate::http::Clients;
+
+const SHOP: &str = "kind: Deployment\nmetadata:\n  name: shop\nspec:\n  image: acme/shop:TAG # the shop\n  a: 1\n  b: 2\n  c: 3\n  d: 4\n";
+const OTHER: &str = "kind: Deployment\nmetadata:\n  name: other\nspec:\n  image: acme/other:TAG\n";
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// A remote with the first release of two workloads.
+    fn new() -> Place {
+        let place = Place { folder: tempfile::tempdir().expect("a folder") };
+        place.git(".", &["init", "--quiet", "--bare", "--initial-branch", "main", "remote"]);
+        place.git(".", &["clone", "--quiet", "remote", "work"]);
+        place.git("work", &["config", "user.name", "Mia"]);
+        place.git("work", &["config", "user.email", "mia@example.com"]);
+        place.git("work", &["checkout", "--quiet", "-B", "main"]);
+        place.commit(
+            "First",
+            &[("deploy/shop.yaml", &SHOP.replace("TAG", "1")), ("deploy/other.yaml", &OTHER.replace("TAG", "1"))],
+        );
+        place
+    }
+
+    fn git(&self, folder: &str, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .current_dir(self.folder.path().join(folder))
+            .env("GIT_CONFIG_GLOBAL", Path::new("/dev/null"))
+            .args(arguments)
+            .output()
+            .expect("git");
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Commits and pushes these files; returns the commit.
+    fn commit(&self, message: &str, files: &[(&str, &str)]) -> String {
+        for (path, text) in files {
+            let path = self.folder.path().join("work").join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+            std::fs::write(path, text).expect("written");
+        }
+        self.git("work", &["add", "--all"]);
+        self.git("work", &["commit", "--quiet", "--message", message]);
+        self.git("work", &["push", "--quiet", "origin", "main"]);
+        self.git("work", &["rev-parse", "HEAD"])
+    }
+
+    fn file(&self, path: &str) -> String {
+        self.git("remote", &["show", &format!("main:{path}")])
+    }
+
+    fn commits(&self) -> usize {
+        self.git("remote", &["rev-list", "--count", "main"]).parse().expect("a number")
+    }
+
+    fn job(&self, failed: &str, good: Option<&str>) -> Job {
+        let image = |tag: &str| format!("acme/shop:{tag}");
+        Job {
+            canary: CanaryKey::new("eve", "shop"),
+            target: ("Deployment".into(), "shop".into()),
+            record: GitRollback {
+                revision: "r2".into(),
+                failed_commit: Some(failed.into()),
+                good_commit: good.map(str::to_owned),
+                why: "failed checks threshold reached 3".into(),
+                since: "2026-01-02T03:04:05Z".parse().expect("a time"),
+                state: GitRollbackState::Pending,
+                revert_commit: None,
+                pull_request: None,
+                message: None,
+                hold: None,
+            },
+            source: Source {
+                repository: Some(format!("file://{}", self.folder.path().join("remote").display())),
+                branch: Some("main".into()),
+                path: Some("deploy".into()),
+                commit: Some(failed.into()),
+                message: Some("Ship 2".into()),
+                images: vec![SourceImage { container: "shop".into(), image: image("2"), digest: None }],
+                ..Source::default()
+            },
+            serving: vec![image("1")],
+            checks: vec![Check {
+                name: "request-success-rate".into(),
+                result: "Failed".into(),
+                value: Some("83.87".into()),
+                threshold: Some(">= 99".into()),
+                message: None,
+            }],
+            by_pull_request: false,
+            forge: None,
+        }
+    }
+
+    async fn revert(&self, job: &Job) -> GitOutcome {
+        let access = Access::of(&job.source, &BTreeMap::new()).expect("access");
+        let mirrors = Mirrors::new(self.folder.path().join("mirrors"));
+        let outside = Arc::new(Clients::default());
+        carry_out(job, &access, &mirrors, outside.as_ref(), jiff::Timestamp::UNIX_EPOCH, "").await
+    }
+}
+
+fn reverted(outcome: &GitOutcome) -> &str {
+    let GitOutcome::Reverted { commit } = outcome else { panic!("{outcome:?}") };
+    commit
+}
+
+#[tokio::test]
+async fn only_the_failed_change_is_taken_back_and_later_commits_survive() {
+    let place = Place::new();
+    let good = place.git("work", &["rev-parse", "HEAD"]);
+    let failed = place.commit(
+        "Ship 2",
+        &[
+            ("deploy/shop.yaml", &SHOP.replace("TAG", "2")),
+            ("deploy/other.yaml", &OTHER.replace("TAG", "2")),
+            ("README", "x"),
+        ],
+    );
+    place.commit("Later", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2").replace("d: 4", "d: 5"))]);
+    let outcome = place.revert(&place.job(&failed, Some(&good))).await;
+    let commit = reverted(&outcome);
+    assert_eq!(place.git("remote", &["rev-parse", "main"]), commit);
+    assert_eq!(place.file("deploy/shop.yaml"), SHOP.replace("TAG", "1").replace("d: 4", "d: 5").trim());
+    assert_eq!(place.file("deploy/other.yaml"), OTHER.replace("TAG", "2").trim());
+    let text = place.git("remote", &["log", "-1", "--format=%an <%ae>%n%B", "main"]);
+    let text = text.replace(&failed, "FAILED").replace(&good, "GOOD");
+    insta::assert_snapshot!(text, @r#"
+    Serin <serin@noreply.serin.dev>
+    Revert deployment shop to acme/shop:1
+
+    acme/shop:2 was taken back in the cluster by Serin, Canary eve/shop, at
+    2026-01-02 03:04:05 UTC: failed checks threshold reached 3
+
+    The checks of the last look:
+
+        request-success-rate: Failed 83.87, wanted >= 99
+
+    This reverts what commit FAILED changed ("Ship 2"),
+    back to what commit GOOD had, in
+
+        deploy/shop.yaml
+
+    Serin-Rollback: eve/shop@FAILED
+    "#);
+}
+
+#[tokio::test]
+async fn what_is_done_is_not_done_again() {
+    let place = Place::new();
+    let failed = place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    let job = place.job(&failed, None);
+    let first = place.revert(&job).await;
+    let commits = place.commits();
+    let second = place.revert(&job).await;
+    assert_eq!(reverted(&first), reverted(&second));
+    let other = Place { folder: tempfile::tempdir().expect("a folder") };
+    let mirrors = Mirrors::new(other.folder.path().join("mirrors"));
+    let access = Access::of(&job.source, &BTreeMap::new()).expect("access");
+    let third = carry_out(&job, &access, &mirrors, &Clients::default(), jiff::Timestamp::UNIX_EPOCH, "").await;
+    assert_eq!(reverted(&first), reverted(&third), "another process with an empty disk");
+    assert_eq!(place.commits(), commits);
+}
+
+#[tokio::test]
+async fn several_commits_that_came_together_go_together() {
+    let place = Place::new();
+    let good = place.git("work", &["rev-parse", "HEAD"]);
+    place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    let failed = place.commit("Tell", &[("README", "hello")]);
+    reverted(&place.revert(&place.job(&failed, Some(&good))).await);
+    assert_eq!(place.file("deploy/shop.yaml"), SHOP.replace("TAG", "1").trim());
+    assert_eq!(place.file("README"), "hello");
+}
+
+#[tokio::test]
+async fn git_that_has_moved_on_is_left_alone() {
+    let place = Place::new();
+    let failed = place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    place.commit("Back", &[("deploy/shop.yaml", &SHOP.replace("TAG", "1"))]);
+    let outcome = place.revert(&place.job(&failed, None)).await;
+    assert!(matches!(outcome, GitOutcome::MovedOn { .. }), "{outcome:?}");
+    place.git("work", &["reset", "--quiet", "--hard", "HEAD~2"]);
+    place.git("work", &["push", "--quiet", "--force", "origin", "main"]);
+    let outcome = place.revert(&place.job(&failed, None)).await;
+    assert!(matches!(outcome, GitOutcome::MovedOn { .. }), "{outcome:?}");
+    assert_eq!(place.commits(), 1);
+}
+
+#[tokio::test]
+async fn a_conflict_is_a_persons_and_names_the_file() {
+    let place = Place::new();
+    let failed = place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    place.commit("Ship 3", &[("deploy/shop.yaml", &SHOP.replace("TAG", "3"))]);
+    let outcome = place.revert(&place.job(&failed, None)).await;
+    let GitOutcome::Blocked { message } = &outcome else { panic!("{outcome:?}") };
+    assert!(message.contains("deploy/shop.yaml"), "{message}");
+}
+
+#[tokio::test]
+async fn a_branch_that_takes_no_push_gets_the_revert_on_another() {
+    let place = Place::new();
+    let failed = place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    let hook = place.folder.path().join("remote/hooks/update");
+    std::fs::write(&hook, "#!/bin/sh\n[ \"$1\" != refs/heads/main ] || { echo main is protected; exit 1; }\n")
+        .expect("a hook");
+    std::process::Command::new("chmod").arg("+x").arg(&hook).status().expect("chmod");
+    let job = place.job(&failed, None);
+    let outcome = place.revert(&job).await;
+    // There is no forge behind a folder, so a person opens the pull request.
+    let GitOutcome::Blocked { message } = &outcome else { panic!("{outcome:?}") };
+    assert!(message.contains(&message::branch(&job)), "{message}");
+    let text = place.git("remote", &["show", &format!("{}:deploy/shop.yaml", message::branch(&job))]);
+    assert_eq!(text, SHOP.replace("TAG", "1").trim());
+    assert_eq!(place.commits(), 2);
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_there_is_tried_again_later() {
+    let place = Place::new();
+    let failed = place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    let mut job = place.job(&failed, None);
+    job.source.repository = Some("http://127.0.0.1:9/shop".into());
+    let outcome = place.revert(&job).await;
+    assert!(matches!(outcome, GitOutcome::Delayed { .. }), "{outcome:?}");
+}
