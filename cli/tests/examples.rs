@@ -5,14 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use cli::view::StrategyView;
+use controller::cache::CanaryKey;
+use controller::opt_in::{self, Decision, Situation, Template, Workload};
 use controller::routers::ROUTERS;
 use crds::{AlertProvider, Canary, CanaryStatus, MetricTemplate};
-use rollout::spec::{Defaults, RouterAbility, Spec, Strategy};
+use rollout::spec::{Defaults, RouterAbility, Spec, Strategy, TargetKind};
 use serde_json::Value;
 
-/// Objects of all examples, each with the name of its file.
+/// Objects of all examples of podinfo, each with the name of its file.
 fn objects() -> Vec<(String, Value)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/podinfo");
+    objects_in("podinfo")
+}
+
+fn objects_in(folder: &str) -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(folder);
     let mut objects = Vec::new();
     for entry in std::fs::read_dir(&folder).expect("examples") {
         let path = entry.expect("an entry").path();
@@ -74,6 +80,72 @@ fn templates_and_alert_providers_are_of_their_kinds() {
             Some("AlertProvider") => drop(serde_json::from_value::<AlertProvider>(object).expect(&name)),
             Some("Canary" | "DaemonSet" | "Deployment" | "HorizontalPodAutoscaler" | "Ingress") => {}
             other => panic!("{name}: {other:?} is not expected in an example"),
+        }
+    }
+}
+
+#[test]
+fn templates_make_valid_canaries_of_the_workload_beside_them() {
+    let objects = objects_in("opt-in");
+    let deployment = objects.iter().find(|(_, object)| object["kind"] == "Deployment").expect("a workload");
+    let mut deployment = deployment.1.clone();
+    deployment["metadata"]["namespace"] = "test".into();
+    let routers: Vec<RouterAbility> = ROUTERS.iter().flat_map(|router| router.abilities()).copied().collect();
+    let defaults = Defaults {
+        provider: "kubernetes",
+        routers: &routers,
+        min_interval: Duration::from_secs(10),
+        no_cross_namespace_refs: false,
+    };
+    let mut made = 0;
+    for (file, object) in objects.iter().filter(|(_, object)| object["kind"] == "ClusterCanaryTemplate") {
+        let name = object["metadata"]["name"].as_str().expect(file);
+        deployment["metadata"]["annotations"] = serde_json::json!({ "serin.dev/canary": name });
+        let workload = Workload::of(TargetKind::Deployment, &deployment);
+        let template = Template { kind: "ClusterCanaryTemplate", object: object.clone() };
+        let decision = opt_in::decide(Situation {
+            key: &CanaryKey::new("test", &workload.name),
+            workload: &workload,
+            template: Some(&template),
+            known: &[],
+            canary: None,
+            rivals: &[],
+            defaults: &defaults,
+        });
+        let Decision::Apply(canary) = decision else { panic!("{file}: {decision:?}") };
+        assert!(parse(file, &canary).warnings.is_empty(), "{file}");
+        made += 1;
+    }
+    assert_eq!(made, 2);
+}
+
+#[test]
+fn policies_are_whole_and_name_each_other() {
+    let objects = objects_in("policy");
+    let of_kind = |kind: &'static str| {
+        let of_kind = objects.iter().filter(move |(_, object)| object["kind"] == kind);
+        of_kind.map(|(_, object)| object).collect::<Vec<_>>()
+    };
+    assert_eq!((of_kind("ConstraintTemplate").len(), of_kind("ValidatingAdmissionPolicy").len()), (2, 2));
+    for template in of_kind("ConstraintTemplate") {
+        let kind = template["spec"]["crd"]["spec"]["names"]["kind"].as_str().expect("a kind");
+        // As Gatekeeper demands it.
+        assert_eq!(template["metadata"]["name"], kind.to_lowercase());
+        let rego = template["spec"]["targets"][0]["rego"].as_str().expect("rego");
+        assert!(rego.starts_with(&format!("package {}", kind.to_lowercase())) && rego.contains("violation["), "{rego}");
+        let constraints = objects.iter().filter(|(_, object)| object["kind"] == kind);
+        assert_eq!(constraints.count(), 1, "a constraint of {kind}");
+    }
+    let policies = of_kind("ValidatingAdmissionPolicy");
+    for binding in of_kind("ValidatingAdmissionPolicyBinding") {
+        let named = policies.iter().any(|policy| policy["metadata"]["name"] == binding["spec"]["policyName"]);
+        assert!(named, "{binding}");
+    }
+    for policy in of_kind("ValidatingAdmissionPolicy") {
+        for validation in policy["spec"]["validations"].as_array().expect("validations") {
+            let told = validation.get("message").or_else(|| validation.get("messageExpression"));
+            // The field by name, so that the Canary can tell it.
+            assert!(told.and_then(Value::as_str).is_some_and(|told| told.contains("spec.")), "{validation}");
         }
     }
 }
