@@ -37,6 +37,9 @@ pub mod kinds {
     /// AlertProvider.
     pub const ALERT_PROVIDER: Kind =
         Kind { group: "flagger.app", version: "v1beta1", kind: "AlertProvider", plural: "alertproviders" };
+    /// `serin.dev/v1alpha1` GitSource.
+    pub const GIT_SOURCE: Kind =
+        Kind { group: "serin.dev", version: "v1alpha1", kind: "GitSource", plural: "gitsources" };
     /// CanaryTemplate.
     pub const CANARY_TEMPLATE: Kind =
         Kind { group: "serin.dev", version: "v1alpha1", kind: "CanaryTemplate", plural: "canarytemplates" };
@@ -47,9 +50,6 @@ pub mod kinds {
         kind: "ClusterCanaryTemplate",
         plural: "clustercanarytemplates",
     };
-    /// `serin.dev/v1alpha1` GitSource.
-    pub const GIT_SOURCE: Kind =
-        Kind { group: "serin.dev", version: "v1alpha1", kind: "GitSource", plural: "gitsources" };
     /// `coordination.k8s.io/v1` Lease.
     pub const LEASE: Kind = Kind { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases" };
     /// Event.

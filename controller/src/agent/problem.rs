@@ -88,7 +88,7 @@ impl Reason {
             Reason::RenderFailed => "RenderFailed",
             Reason::UnknownKind => "UnknownKind",
             Reason::ClaimedByAnother => "ClaimedByAnother",
-            Reason::Denied => "Denied",
+            Reason::Denied => "PolicyDenied",
             Reason::Forbidden => "Forbidden",
             Reason::Refused => "Refused",
             Reason::Retrying => "Retrying",

@@ -10,7 +10,7 @@ use kube::Client;
 use tokio::time::Instant;
 
 use super::apply::{apply, prune};
-use super::drift::{Place, Watches};
+use super::drift::{Place, Sight, Watches};
 use super::health::Health;
 use super::manifest::{Manifest, ObjectId};
 use super::memory::{Drifted, Memory};
@@ -77,7 +77,8 @@ impl Pass<'_> {
             return self.delete(&source, memory).await;
         }
         if source.suspend {
-            memory.watches = Watches::default();
+            // What happens meanwhile is not seen, so nothing of what was seen holds afterwards.
+            (memory.watches, memory.sight) = (Watches::default(), Sight::default());
             self.report(memory, None, Ending::Suspended, None).await?;
             return Ok(Outcome::default());
         }

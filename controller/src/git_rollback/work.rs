@@ -91,12 +91,9 @@ pub enum Written {
     Conflict(Vec<String>),
     /// The branch does not take it.
     Refused(String),
-    /// There is no `git` to push with.
-    Unpushed(Committed, Vec<(Change, Existing)>),
+    /// There is no `git` to push with. Each change, and whether its file is on the branch now.
+    Unpushed(Committed, Vec<(Change, bool)>),
 }
-
-/// Whether the file of a change is on the branch now.
-pub type Existing = bool;
 
 /// Where repositories are read and written.
 pub trait Repositories: Send + Sync {
@@ -234,7 +231,20 @@ fn changed(
     failed: &CommitId,
     limits: &Limits,
 ) -> Result<Vec<Changed>, Error> {
-    let paths = mirror.changed(good, failed, job.source.path.as_deref().unwrap_or_default())?;
+    let read = |path: &str| {
+        Some(String::from_utf8_lossy(&mirror.tree(failed).ok()?.file(path, limits).ok()??.bytes).into_owned())
+    };
+    let roots = files::roots(job.source.path.as_deref().unwrap_or_default(), &read);
+    let mut paths = Vec::new();
+    for root in &roots {
+        match mirror.changed(good, failed, root) {
+            Ok(changed) => paths.extend(changed),
+            Err(Error::Path { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    paths.sort();
+    paths.dedup();
     let text = |commit: Option<&CommitId>, path: &str| -> Result<Option<String>, Error> {
         let Some(commit) = commit else { return Ok(None) };
         let file = mirror.tree(commit)?.file(path, limits)?;
@@ -307,7 +317,24 @@ fn of_error(error: &Error, hint: &str) -> GitOutcome {
         Error::Authentication { .. } | Error::Forbidden { .. } | Error::NoRepository { .. } => {
             GitOutcome::Delayed { message: format!("{message}{hint}") }
         }
-        _ => GitOutcome::Blocked { message: format!("{message}; revert by hand") },
+        Error::Address { .. }
+        | Error::Name { .. }
+        | Error::Path { .. }
+        | Error::NoReference { .. }
+        | Error::PackTooLarge { .. }
+        | Error::TooManyFiles { .. }
+        | Error::FileTooLarge { .. }
+        | Error::TotalTooLarge { .. }
+        | Error::NoPath { .. }
+        | Error::NotFollowed { .. }
+        | Error::NoCommit { .. }
+        | Error::Empty
+        | Error::NothingToCommit { .. }
+        | Error::NotSigned { .. }
+        | Error::NotTrusted { .. }
+        | Error::Key { .. }
+        | Error::Program { .. }
+        | _ => GitOutcome::Blocked { message: format!("{message}; revert by hand") },
     }
 }
 
@@ -360,7 +387,7 @@ async fn by_forge(
     outside: &dyn Outside,
     branch: Option<String>,
     base: &Committed,
-    changes: Vec<(Change, Existing)>,
+    changes: Vec<(Change, bool)>,
 ) -> GitOutcome {
     let done = async {
         let repository = repository(job)?;
@@ -392,7 +419,7 @@ async fn by_forge(
     })
 }
 
-fn forge_change((change, there): (Change, Existing)) -> Result<forges::Change, String> {
+fn forge_change((change, there): (Change, bool)) -> Result<forges::Change, String> {
     let text = change.bytes.map(String::from_utf8).transpose().map_err(|_| format!("{} is no text", change.path))?;
     let file = match text {
         None => FileChange::Delete,

@@ -124,8 +124,7 @@ async fn a_policy_that_refuses_is_named_and_asked_less_and_less() {
         .repository
         .commit([("a.yaml", Some(config_map("a", "1"))), ("web.yaml", Some(deployment("web", 1, "web:1")))]);
     world.source("apps", json!({}));
-    let begins = "False Denied a.yaml:1: could not apply ConfigMap shop/a: denied by owners (admission webhook \
-                  validation.gatekeeper.sh)";
+    let begins = "False PolicyDenied a.yaml:1: could not apply ConfigMap shop/a: denied by owners (Gatekeeper)";
     world.until_ready("apps", begins).await;
     assert!(world.condition("apps", "Ready").contains("metadata.labels.owner is missing"));
     assert!(world.cluster.get(DEPLOYMENT, "shop", "web").is_some(), "the others are applied");

@@ -125,7 +125,8 @@ fn no_commit_is_blamed_before_it_is_certain() {
 
 #[test]
 fn what_no_program_can_revert_says_what_a_person_has_to_do() {
-    let rows: [(&str, fn(&mut Source)); 4] = [
+    type Change = fn(&mut Source);
+    let rows: [(&str, Change); 4] = [
         ("by hand", |source| source.commit = None),
         ("by hand", |source| source.repository = None),
         ("follows the tag v1", |source| (source.branch, source.tag) = (None, Some("v1".into()))),
