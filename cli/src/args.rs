@@ -36,19 +36,31 @@ pub struct Place {
 }
 
 impl Place {
-    /// For a command that brings a cluster of its own.
+    /// Where a demo is to be: a real cluster must be named, so that none is met by accident.
     ///
     /// # Errors
-    /// When one is named.
-    pub fn must_be_nowhere(&self) -> Result<(), Complaint> {
-        if self.namespace.is_none() && self.context.is_none() && self.kubeconfig.is_none() {
-            return Ok(());
+    /// When what is given leaves that open.
+    pub fn demo(&self) -> Result<Demo<'_>, Complaint> {
+        let refused = |why: &str| Err(Complaint::Refused(why.to_owned()));
+        match (&self.context, &self.kubeconfig, &self.namespace) {
+            (_, _, Some(_)) => refused("the demo makes a namespace of its own: leave --namespace out"),
+            (Some(context), _, None) => Ok(Demo::Context(context)),
+            (None, Some(_), None) => refused(
+                "the demo goes to a real cluster only when its context is named: add --context NAME, or leave \
+                 --kubeconfig out for a simulated cluster",
+            ),
+            (None, None, None) => Ok(Demo::Simulated),
         }
-        Err(Complaint::Refused(
-            "the demo brings a simulated cluster of its own: leave --context, --kubeconfig and --namespace out"
-                .to_owned(),
-        ))
     }
+}
+
+/// Where a demo is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demo<'a> {
+    /// In a simulated cluster of its own.
+    Simulated,
+    /// In the cluster of this context.
+    Context(&'a str),
 }
 
 /// What to do.
@@ -107,7 +119,8 @@ pub enum Command {
         #[command(subcommand)]
         command: ImageCommand,
     },
-    /// See a rollout and a rollback in a simulated cluster on this machine, fed from Git, and try your own
+    /// See a rollout and a rollback, fed from Git, and try your own: in a simulated cluster on this machine, or with
+    /// --context in a real one
     Demo(Demonstration),
 }
 
@@ -158,10 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_goes_nowhere_else() {
-        for (line, fine) in [("serin demo --keep", true), ("serin demo --context prod", false)] {
+    fn the_demo_goes_only_where_it_is_told() {
+        for (line, place) in [
+            ("serin demo --keep", Some(Demo::Simulated)),
+            ("serin demo --context prod --kubeconfig x", Some(Demo::Context("prod"))),
+            ("serin demo --kubeconfig x", None),
+            ("serin demo --context prod --namespace shop", None),
+        ] {
             let parsed = CommandLine::try_parse_from(line.split(' ')).expect(line);
-            assert_eq!(parsed.place.must_be_nowhere().is_ok(), fine, "{line}");
+            assert_eq!(parsed.place.demo().ok(), place, "{line}");
         }
     }
 

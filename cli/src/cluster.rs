@@ -77,6 +77,12 @@ impl Cluster {
         Ok(Cluster { client, namespace, user })
     }
 
+    /// The same connection with another namespace.
+    #[must_use]
+    pub fn at(&self, namespace: &str) -> Cluster {
+        Cluster { client: self.client.clone(), namespace: namespace.to_owned(), user: self.user.clone() }
+    }
+
     /// The API of a kind in the namespace.
     pub fn api(&self, kind: Kind) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource())

@@ -44,7 +44,7 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
             } else if let Command::Image { command } = command {
                 told(image::obey(&command))
             } else if let Command::Demo(demonstration) = command {
-                told(place.must_be_nowhere().and_then(|()| demo::demonstrate(&demonstration)))
+                told(demo::demonstrate(&demonstration, &place))
             } else {
                 command_line(place, command)
             }

@@ -99,6 +99,22 @@ fn rights_follow_the_routers_and_the_features() {
 }
 
 #[test]
+fn rights_to_operators_follow_what_is_switched_on() {
+    let Some(helm) = helm() else { return };
+    for deployer in controller::attribution::DEPLOYERS {
+        let Some(value) = deployer.value() else { continue };
+        for on in [true, false] {
+            let objects = template(&helm, &json!({"gitops": {value: on}})).expect("the chart renders");
+            let role = of_kind(&objects, "ClusterRole")[0];
+            for kind in deployer.resources() {
+                let expected: &[&str] = if on { &["get", "list", "watch"] } else { &[] };
+                assert_eq!(verbs(role, kind.group, kind.plural), expected, "{value}: {on}: {kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn rights_cover_what_the_controller_says_it_needs() {
     let Some(helm) = helm() else { return };
     let objects = template(&helm, &json!({"leaderElection": {"enabled": true}})).expect("the chart renders");

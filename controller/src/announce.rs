@@ -1,6 +1,6 @@
 //! Tells people: Kubernetes Events, event hooks, alerts, metrics. All after the status was written.
 
-use crds::{AlertProvider, CanaryStatus};
+use crds::{AlertProvider, Source};
 use rollout::spec::{HookKind, Severity, Spec};
 use rollout::state::State;
 use rollout::{Effect, Owed, Step};
@@ -19,13 +19,7 @@ use crate::observe::Scene;
 use crate::webhooks::{EventTold, HookCall};
 
 /// Tells what a step brought. An alert that cannot be sent is told as an event and not tried again for ever.
-pub async fn announce(
-    scene: &Scene<'_>,
-    canary: &Value,
-    status: &CanaryStatus,
-    step: &Step,
-    remembered: &mut Remembered,
-) {
+pub async fn announce(scene: &Scene<'_>, canary: &Value, step: &Step, remembered: &mut Remembered) {
     let (context, spec, owner) = (scene.context, scene.spec, scene.owner);
     let (namespace, target) = (owner.namespace.as_str(), spec.target.name.as_str());
     let stage = &step.state.stage;
@@ -33,15 +27,17 @@ pub async fn announce(
     context.metrics.weights(namespace, target, &spec.primary_name(), stage.weight());
     for effect in &step.effects {
         match effect {
-            Effect::Event { warning, message } => event(context, canary, Some(spec), *warning, message),
+            Effect::Event { warning, message } => {
+                event(context, canary, Some(spec), step.state.source.as_ref(), *warning, message);
+            }
             Effect::Ended { success, skipped } => {
                 let analysis = if *skipped { AnalysisStatus::Skipped } else { AnalysisStatus::Completed };
                 context.metrics.rollout(namespace, target, spec.strategy.as_str(), analysis, *success);
             }
             Effect::Deliver(owed) => {
                 if let Owed::Alert { severity, fields, message } = owed {
-                    let notice = notice(scene, status, &step.state, *severity, *fields, message);
-                    alert(scene, canary, &notice).await;
+                    let notice = notice(scene, &step.state, *severity, *fields, message);
+                    alert(scene, canary, &step.state, &notice).await;
                 }
                 remembered.memory.delivered.push(owed.clone());
             }
@@ -50,7 +46,14 @@ pub async fn announce(
 }
 
 /// A Kubernetes Event, a line in the log, and a call of the event hooks in the background.
-pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bool, message: &str) {
+pub fn event(
+    context: &Context,
+    canary: &Value,
+    spec: Option<&Spec>,
+    source: Option<&Source>,
+    warning: bool,
+    message: &str,
+) {
     let text = |pointer| canary.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
     if warning {
@@ -59,7 +62,13 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
         tracing::info!(canary = %format!("{name}.{namespace}"), "{message}");
     }
     let kind = if warning { EventType::Warning } else { EventType::Normal };
-    context.events.publish(canary, kind, message);
+    let facts = source.map(Source::facts).unwrap_or_default();
+    // The message of a commit stands in the status; in an annotation it would be told with each of a hundred Events.
+    let annotations = facts
+        .iter()
+        .filter(|(word, _)| matches!(*word, "repository" | "commit" | "author" | "pullRequest" | "appliedBy"))
+        .map(|(word, value)| (format!("serin.dev/{word}"), value.clone()));
+    context.events.publish(canary, kind, message, annotations.collect());
     context.history.tell(canary, warning, message, context.now());
     let own: Vec<_> =
         spec.into_iter().flat_map(|spec| &spec.webhooks).filter(|hook| hook.kind == HookKind::Event).cloned().collect();
@@ -75,10 +84,10 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
             continue;
         };
         let (outside, name, namespace) = (context.outside.clone(), name.clone(), namespace.clone());
-        let message = message.to_owned();
+        let (message, facts) = (message.to_owned(), facts.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            let told = EventTold { message: &message, warning, time };
+            let told = EventTold { message: &message, warning, time, source: &facts };
             let call =
                 HookCall { hook: &hook, canary: &name, namespace: &namespace, phase, checksum: "", event: Some(&told) };
             if let rollout::HookAnswer::No(why) | rollout::HookAnswer::Failed(why) = outside.call(call).await {
@@ -88,18 +97,12 @@ pub fn event(context: &Context, canary: &Value, spec: Option<&Spec>, warning: bo
     }
 }
 
-fn notice(
-    scene: &Scene<'_>,
-    status: &CanaryStatus,
-    state: &State,
-    severity: Severity,
-    fields: bool,
-    message: &str,
-) -> Notice {
+fn notice(scene: &Scene<'_>, state: &State, severity: Severity, fields: bool, message: &str) -> Notice {
     let (context, spec, owner) = (scene.context, scene.spec, scene.owner);
     let (phase, time) = (state.stage.phase(), state.since.unwrap_or_else(|| context.now()));
     let cluster = context.settings.cluster_name.clone();
-    let fields = if fields { notifiers::fields(spec, &owner.namespace, &cluster) } else { Vec::new() };
+    let fields =
+        if fields { notifiers::fields(spec, state.source.as_ref(), &owner.namespace, &cluster) } else { Vec::new() };
     let news = [&owner.uid, phase.as_str(), severity.as_str(), &time.to_string(), message].join("\n");
     Notice {
         severity,
@@ -112,7 +115,7 @@ fn notice(
         phase,
         cluster,
         checks: state.checks.clone(),
-        change: change(status),
+        change: state.source.as_ref().and_then(change),
         page: context.settings.dashboard_url.as_ref().map(|dashboard| page(dashboard, &owner.namespace, &owner.name)),
     }
 }
@@ -124,23 +127,14 @@ fn page(dashboard: &Url, namespace: &str, name: &str) -> Url {
     page
 }
 
-/// What brought the revision, by `source` of the status.
-fn change(status: &CanaryStatus) -> Option<Change> {
-    change_of(serde_json::to_value(status).ok()?.get("source")?)
-}
-
-/// A source that is provisional may yet turn out to be another, so nothing is said of its commit.
-fn change_of(source: &Value) -> Option<Change> {
-    let text = |key: &str| source.get(key).and_then(Value::as_str).map(str::to_owned);
-    if source.get("provisional").and_then(Value::as_bool).unwrap_or_default() {
-        return None;
-    }
+/// What brought the revision. A source that is provisional may yet turn out to be another, so nothing is said of its commit.
+fn change(source: &Source) -> Option<Change> {
     let hexadecimal = |id: &String| (7..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let commit = text("commit").filter(hexadecimal)?;
-    Some(Change { repository: text("repository"), commit, pull_request: text("pullRequest") })
+    let commit = source.commit.clone().filter(|commit| !source.provisional && hexadecimal(commit))?;
+    Some(Change { repository: source.repository.clone(), commit, pull_request: source.pull_request.clone() })
 }
 
-async fn alert(scene: &Scene<'_>, canary: &Value, notice: &Notice) {
+async fn alert(scene: &Scene<'_>, canary: &Value, state: &State, notice: &Notice) {
     let (context, spec, severity) = (scene.context, scene.spec, notice.severity);
     if spec.alerts.is_empty() {
         if let Some(request) = notifiers::global_request(notice, &context.settings.notifier) {
@@ -149,7 +143,14 @@ async fn alert(scene: &Scene<'_>, canary: &Value, notice: &Notice) {
                 Err(problem) => Err(problem),
             };
             if let Err(problem) = sent {
-                event(context, canary, Some(spec), true, &format!("Alert could not be sent: {problem}"));
+                event(
+                    context,
+                    canary,
+                    Some(spec),
+                    state.source.as_ref(),
+                    true,
+                    &format!("Alert could not be sent: {problem}"),
+                );
             }
         }
         return;
@@ -157,7 +158,8 @@ async fn alert(scene: &Scene<'_>, canary: &Value, notice: &Notice) {
     for alert in spec.alerts.iter().filter(|alert| alert.severity <= severity) {
         let (namespace, name) = (alert.provider_namespace.as_str(), alert.provider_name.as_str());
         if let Err(why) = send(scene, namespace, name, notice).await {
-            event(context, canary, Some(spec), true, &format!("Alert {} could not be sent: {why}", alert.name));
+            let told = format!("Alert {} could not be sent: {why}", alert.name);
+            event(context, canary, Some(spec), state.source.as_ref(), true, &told);
         }
     }
 }
@@ -188,19 +190,23 @@ async fn send(scene: &Scene<'_>, namespace: &str, name: &str, notice: &Notice) -
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn only_a_commit_that_is_known_for_sure_is_told_of() {
         let commit = "4f2c1e9a0c6f1a5d3b7e8f9012345678abcdef01";
-        let whole = json!({"repository": "https://git.example.com/shop/config", "commit": commit, "pullRequest": "https://x/12"});
-        let found = change_of(&whole).unwrap();
+        let source = |commit: &str| Source {
+            repository: Some("https://git.example.com/shop/config".into()),
+            commit: Some(commit.into()),
+            pull_request: Some("https://x/12".into()),
+            ..Source::default()
+        };
+        let found = change(&source(commit)).unwrap();
         assert_eq!((found.commit.as_str(), found.pull_request.as_deref()), (commit, Some("https://x/12")));
-        assert_eq!(change_of(&json!({"commit": commit, "provisional": true})), None);
-        for commit in [json!(null), json!("main"), json!("../../user"), json!("4f2c1e"), json!("g".repeat(40))] {
-            assert_eq!(change_of(&json!({"commit": commit})), None, "{commit}");
+        assert_eq!(change(&Source { provisional: true, ..source(commit) }), None);
+        assert_eq!(change(&Source { commit: None, ..source(commit) }), None);
+        for commit in ["main", "../../user", "4f2c1e", &"g".repeat(40)] {
+            assert_eq!(change(&source(commit)), None, "{commit}");
         }
     }
 

@@ -9,6 +9,7 @@ use kube::Client;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use crate::attribution;
 use crate::metrics::Metrics;
 use crate::objects::Kind;
 use crate::objects::kinds::CANARY;
@@ -240,7 +241,11 @@ impl Cache {
             return;
         }
         let (Trouble::NoApi(text) | Trouble::NoRight(text)) = &trouble;
-        tracing::warn!(kind = kind.kind, "{text}");
+        if attribution::is_optional(kind) {
+            tracing::info!(kind = kind.kind, "{text}");
+        } else {
+            tracing::warn!(kind = kind.kind, "{text}");
+        }
         state.problem = Some(trouble);
         let woken = state.askers().collect();
         drop(store);

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use rollout::Memory;
 use rollout::spec::{Defaults, RouterAbility, Webhook};
+use rollout::{Memory, State, Times};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use crate::attribution::{Commits, NoCommits};
 use crate::cache::{Cache, CanaryKey};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::configs::Configs;
 use crate::dashboard::History;
 use crate::events::Recorder;
@@ -80,6 +81,8 @@ pub struct Context {
     pub events: Recorder,
     /// For Prometheus.
     pub metrics: Metrics,
+    /// What is known of commits beyond what operators tell.
+    pub commits: Arc<dyn Commits>,
     /// For the dashboard; keeps nothing without one.
     pub history: History,
     clock: Clock,
@@ -98,8 +101,23 @@ pub struct Remembered {
     pub written: Option<(String, Arc<Value>)>,
     /// Since when the status would be written in other words, though nothing else of it changed.
     pub reworded_since: Option<Timestamp>,
+    /// The clock at the last decision, and the times that the state had then.
+    pub decided: Option<(Moment, Times)>,
     /// Target and primary, for taking the metrics away.
     pub names: Option<(String, String)>,
+}
+
+impl Remembered {
+    /// State and memory as if their times had been noted by the clock as it goes now: waits keep their length when it
+    /// is set.
+    pub fn by_clock(&self, state: &State, moment: &Moment) -> (State, Memory) {
+        let (set, known) =
+            self.decided.as_ref().map_or_else(Default::default, |(decided, times)| (moment.set_since(decided), *times));
+        if !set.is_zero() {
+            tracing::info!("the clock was set by {set:#}; waits keep their length");
+        }
+        (state.clone().by_clock(&known, set, moment.wall), self.memory.clone().by_clock(set, moment.wall))
+    }
 }
 
 /// The parts of a [`Context`].
@@ -136,10 +154,17 @@ impl Context {
             rest,
             events,
             metrics,
+            commits: Arc::new(NoCommits),
             history: History::default(),
             outside,
             clock,
         }
+    }
+
+    /// The same, asking there for what is known of commits.
+    #[must_use]
+    pub fn with_commits(self, commits: Arc<dyn Commits>) -> Context {
+        Context { commits, ..self }
     }
 
     /// The time.
@@ -149,7 +174,7 @@ impl Context {
 
     /// What tells the time.
     pub fn clock(&self) -> Clock {
-        self.clock
+        self.clock.clone()
     }
 
     /// What a Canary is parsed with.

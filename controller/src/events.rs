@@ -1,6 +1,6 @@
 //! Kubernetes Events on Canaries, as `kubectl describe` shows them. Writing them never holds a pass up.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -57,6 +57,7 @@ struct Note {
     regarding: Regarding,
     event_type: EventType,
     message: String,
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +77,13 @@ impl Recorder {
     }
 
     /// Tells of the Canary; returns at once. The Event is dropped, and counted as dropped, when too many wait.
-    pub fn publish(&self, canary: &Value, event_type: EventType, message: impl Into<String>) {
+    pub fn publish(
+        &self,
+        canary: &Value,
+        event_type: EventType,
+        message: impl Into<String>,
+        annotations: BTreeMap<String, String>,
+    ) {
         let text = |pointer| canary.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let regarding = Regarding {
             namespace: text("/metadata/namespace"),
@@ -84,7 +91,8 @@ impl Recorder {
             uid: text("/metadata/uid"),
             resource_version: text("/metadata/resourceVersion"),
         };
-        if self.sender.try_send(Note { regarding, event_type, message: shorten(message.into()) }).is_err() {
+        if self.sender.try_send(Note { regarding, event_type, message: shorten(message.into()), annotations }).is_err()
+        {
             self.metrics.event_dropped();
         }
     }
@@ -118,12 +126,16 @@ async fn write_all(rest: Rest, metrics: Metrics, clock: Clock, mut notes: mpsc::
 }
 
 fn event(note: &Note, name: &str, now: Timestamp) -> Value {
-    let Note { regarding, event_type, message } = note;
+    let Note { regarding, event_type, message, annotations } = note;
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mut metadata = json!({ "name": name, "namespace": regarding.namespace });
+    if !annotations.is_empty() {
+        metadata["annotations"] = json!(annotations);
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": { "name": name, "namespace": regarding.namespace },
+        "metadata": metadata,
         "involvedObject": {
             "apiVersion": "flagger.app/v1beta1",
             "kind": "Canary",
@@ -243,7 +255,7 @@ mod tests {
             uid: "u1".into(),
             resource_version: "7".into(),
         };
-        Note { regarding, event_type: EventType::Normal, message: message.into() }
+        Note { regarding, event_type: EventType::Normal, message: message.into(), annotations: BTreeMap::new() }
     }
 
     fn wall() -> Timestamp {

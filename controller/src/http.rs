@@ -58,6 +58,9 @@ pub enum HttpError {
     TooLong,
 }
 
+/// What is told of an answer that did not come in time.
+pub const LATE: &str = "no answer in time";
+
 /// Clients by their options, made on first use: connections are shared, root certificates are read seldom.
 #[derive(Debug, Default)]
 pub struct Clients {
@@ -97,7 +100,7 @@ pub fn describe(error: &reqwest::Error) -> HttpError {
         deepest = source;
     }
     let what = if error.is_timeout() {
-        return HttpError::Transport("no answer in time".into());
+        return HttpError::Transport(LATE.into());
     } else if error.is_connect() {
         "cannot connect"
     } else if error.is_redirect() {

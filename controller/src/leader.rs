@@ -1,5 +1,6 @@
 //! Leader election by a Lease, compatible with Flagger's: while one of them holds the Lease, the other waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,7 +23,11 @@ pub struct Election {
     identity: String,
     timing: Timing,
     clock: Clock,
+    heard: Option<Heard>,
 }
+
+/// Told who leads.
+type Heard = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How long leadership holds.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +68,13 @@ impl Election {
     /// Stands for election under `identity`, which must be unique among the replicas, such as the name of the pod with
     /// something random.
     pub fn new(rest: Rest, namespace: &str, identity: &str, timing: Timing, clock: Clock) -> Election {
-        Election { rest, namespace: namespace.into(), identity: identity.into(), timing, clock }
+        Election { rest, namespace: namespace.into(), identity: identity.into(), timing, clock, heard: None }
+    }
+
+    /// Tells this one who leads, while it is another.
+    #[must_use]
+    pub fn hearing(self, heard: impl Fn(&str) + Send + Sync + 'static) -> Election {
+        Election { heard: Some(Arc::new(heard)), ..self }
     }
 
     /// Waits until this replica leads.
@@ -81,6 +92,9 @@ impl Election {
                     let holder = observed.as_ref().map(|(lease, _)| holder(lease).to_owned()).unwrap_or_default();
                     if holder != told {
                         tracing::info!(leader = holder, "waiting to lead");
+                        if let Some(heard) = &self.heard {
+                            heard(&holder);
+                        }
                         told = holder;
                     }
                 }

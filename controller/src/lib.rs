@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod args;
 pub mod assembly;
+pub mod attribution;
 pub mod cache;
 #[cfg(test)]
 mod cache_tests;

@@ -9,9 +9,11 @@ use rollout::spec::MetricSource;
 use rollout::{Command, Desired, Observation, PrimarySeen, Spec, Stage, State, TargetSeen, Traffic};
 use serde_json::Value;
 
+use crate::attribution;
 use crate::context::Context;
 use crate::objects::{Kind, Lookup, Owner, kinds};
 use crate::problem::ApiProblem;
+use crate::rest::Select;
 use crate::routers::{self, Observed, Route, Router};
 use crate::view::View;
 use crate::workloads::{self, ConfigKind, Found, Plan, Tracked, WorkloadError};
@@ -92,7 +94,7 @@ impl<'a> Scene<'a> {
         let Some((target, _)) = &self.target else { return Ok(None) };
         let kind = self.spec.target.kind;
         let (kept, labels) = (workloads::history_kind(kind), workloads::history_labels(target));
-        let history = self.context.rest.list(kept, &self.owner.namespace, &labels, HISTORY).await?;
+        let history = self.context.rest.list(kept, &self.owner.namespace, Select::Labels(&labels), HISTORY).await?;
         Ok(workloads::former_target(kind, target, &history, revision))
     }
 
@@ -143,6 +145,7 @@ impl<'a> Scene<'a> {
                 now,
             ),
             matches_primary: self.primary.as_ref().is_some_and(|primary| workloads::primary_matches(plan, primary)),
+            source: Some(attribution::attribute(plan.target, self.view, self.context.commits.as_ref())),
         });
         let primary = self.primary.as_ref().map(|primary| PrimarySeen {
             revision: workloads::written_revision(primary).map(str::to_owned),

@@ -13,6 +13,7 @@ use tokio::sync::SemaphorePermit;
 
 use crate::announce;
 use crate::cache::CanaryKey;
+use crate::clock::Moment;
 use crate::context::{Context, Remembered};
 use crate::converge::{ConvergeError, converge};
 use crate::gather::gather;
@@ -103,7 +104,7 @@ async fn pass(
             let status = rollout::report::invalid(&before, &problems, generation, now);
             if persist(context, canary, &before, &status, remembered).await? {
                 for problem in &problems {
-                    announce::event(context, canary, None, true, problem);
+                    announce::event(context, canary, None, before.source.as_ref(), true, problem);
                 }
             }
             context.history.record(canary, &status, now);
@@ -116,12 +117,14 @@ async fn pass(
         uid: canary.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
     };
     remembered.names = Some((spec.target.name.clone(), spec.primary_name()));
-    let state = State::from_status(&before);
+    let written = State::from_status(&before);
     let mut answers = Answers::default();
     for _ in 0..ROUNDS {
         let view = context.cache.view(key.clone());
         let (scene, mut problems) = Scene::look(context, &view, &owner, &spec).await?;
-        let now = context.now();
+        let moment = context.clock().moment();
+        let now = moment.wall;
+        let (state, memory) = remembered.by_clock(&written, &moment);
         let blocked: Vec<String> = view.problems();
         let unsynced = view.unsynced().len() > blocked.len();
         problems.extend(blocked.into_iter().map(|problem| ("CannotWatch".to_owned(), problem)));
@@ -135,7 +138,7 @@ async fn pass(
             spec: &spec,
             state: &state,
             seen: &seen,
-            memory: &remembered.memory,
+            memory: &memory,
             answers: &answers,
             settings: &settings,
             now,
@@ -149,7 +152,7 @@ async fn pass(
                 context.metrics.duration(&owner.namespace, &spec.target.name, started.elapsed().as_secs_f64());
             }
             Outcome::Step(step) => {
-                let decided = Decided { canary, before: &before, generation, now };
+                let decided = Decided { canary, before: &before, generation, moment };
                 let outcome = carry_out(&scene, decided, *step, remembered).await;
                 view.finish();
                 return outcome;
@@ -163,7 +166,7 @@ struct Decided<'a> {
     canary: &'a Arc<Value>,
     before: &'a CanaryStatus,
     generation: i64,
-    now: Timestamp,
+    moment: Moment,
 }
 
 /// Persist, converge, announce.
@@ -174,7 +177,8 @@ async fn carry_out(
     remembered: &mut Remembered,
 ) -> Result<queue::Outcome, ReconcileError> {
     let context = scene.context;
-    let Decided { canary, before, generation, now } = decided;
+    let Decided { canary, before, generation, moment } = decided;
+    let now = moment.wall;
     if let Some((reason, message)) = remembered.refused.clone() {
         step.waiting.insert(0, crds::WaitingFor { reason, message });
     }
@@ -184,6 +188,7 @@ async fn carry_out(
         persist(context, canary, before, &status, remembered).await?;
     }
     remembered.memory = step.memory.clone();
+    remembered.decided = Some((moment, step.state.times()));
     // The primary is first made from what stands there; later only from what was analysed.
     let revision = match step.desired.primary {
         PrimaryAction::Keep | PrimaryAction::Create => None,
@@ -191,7 +196,7 @@ async fn carry_out(
         PrimaryAction::Rebuild => step.state.promoted.as_ref().map(|promoted| promoted.id.clone()),
     };
     let converged = converge(scene, &step.desired, revision.as_deref()).await;
-    announce::announce(scene, canary, &status, &step, remembered).await;
+    announce::announce(scene, canary, &step, remembered).await;
     context.history.record(canary, &status, now);
     let finalizer = match step.desired.finalizer {
         FinalizerAction::Keep => None,
@@ -202,7 +207,7 @@ async fn carry_out(
         if !problem.is_passing() {
             let refused = (problem.reason().to_owned(), problem.to_string());
             if remembered.refused.as_ref() != Some(&refused) {
-                announce::event(context, canary, Some(scene.spec), true, &refused.1);
+                announce::event(context, canary, Some(scene.spec), status.source.as_ref(), true, &refused.1);
             }
             remembered.refused = Some(refused);
         }
@@ -236,7 +241,9 @@ fn words_due(
         remembered.reworded_since = None;
         return None;
     }
-    let due = *remembered.reworded_since.get_or_insert(now) + WORDS_WAIT;
+    let since = *remembered.reworded_since.get_or_insert(now);
+    // A time to come was noted before the clock was set back.
+    let due = since.min(now) + WORDS_WAIT;
     if due > now {
         return Some(due);
     }

@@ -229,3 +229,97 @@ async fn a_rival_that_is_mended_or_broken_wakes_the_younger() {
     let took = world.until("younger", "its turn", |status| ready(status)["status"] == "True").await;
     assert!(took <= at_once, "{took:?}");
 }
+
+/// Flux, as far as it writes: it says what it tries, applies it, waits, and says that it is done.
+async fn a_commit_brings(world: &World, tag: &str, commit: &str, before: &str) {
+    let kustomization = |reconciling: bool, attempted: &str, applied: &str| {
+        let status = if reconciling { "True" } else { "False" };
+        let ready = if reconciling { "Unknown" } else { "True" };
+        json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": { "name": "apps", "namespace": "flux-system" },
+            "spec": { "path": "./web", "sourceRef": { "kind": "GitRepository", "name": "shop" } },
+            "status": {
+                "lastAttemptedRevision": format!("main@sha1:{attempted}"),
+                "lastAppliedRevision": format!("main@sha1:{applied}"),
+                "conditions": [
+                    { "type": "Reconciling", "status": status, "reason": "Progressing", "message": "Detecting drift" },
+                    { "type": "Ready", "status": ready, "reason": "Progressing" },
+                ],
+            },
+        })
+    };
+    world.fake.put(KUSTOMIZATION, kustomization(true, commit, before));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    world.change(DEPLOYMENT, "web", |web| *web = merged(web, deployment("web", tag)));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.fake.put(KUSTOMIZATION, kustomization(false, commit, commit));
+}
+
+const KUSTOMIZATION: Kind =
+    Kind { group: "kustomize.toolkit.fluxcd.io", version: "v1", kind: "Kustomization", plural: "kustomizations" };
+
+fn managed_by_flux(web: &mut Value) {
+    web["metadata"]["labels"] =
+        json!({ "kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system" });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_is_of_the_commit_that_brought_it_and_of_no_other() {
+    let (first, second) = ("1111111111111111111111111111111111111111", "2222222222222222222222222222222222222222");
+    let world = World::start();
+    world.deploy("web");
+    world.change(DEPLOYMENT, "web", managed_by_flux);
+    world.fake.put(CANARY, canary("web", "2026-01-01T00:00:00Z"));
+    a_commit_brings(&world, "1", first, first).await;
+    world
+        .until("web", "the first commit", |status| {
+            status["phase"] == "Initialized"
+                && status["source"]["commit"] == first
+                && status["source"]["provisional"].is_null()
+        })
+        .await;
+    assert_eq!(world.status("web")["promotedSource"]["commit"], first);
+
+    a_commit_brings(&world, "2", second, first).await;
+    let seen = |status: &Value| status["phase"] == "Progressing";
+    world
+        .until("web", "the rollout", |status| {
+            let commit = &status["source"]["commit"];
+            assert!(!seen(status) || commit == second || commit.is_null(), "blamed on the commit before: {status:#}");
+            seen(status) && commit == second && status["source"]["provisional"].is_null()
+        })
+        .await;
+    let status = world.status("web");
+    assert_eq!(status["promotedSource"]["commit"], first, "{status:#}");
+    assert_eq!(status["source"]["appliedBy"]["name"], "apps", "{status:#}");
+    let told = world
+        .fake
+        .requests()
+        .into_iter()
+        .filter(|request| request.starts_with("POST") && request.contains("New revision detected!"))
+        .collect::<Vec<_>>();
+    assert!(told[0].contains("from commit 2222222 (Kustomization flux-system/apps)"), "{told:#?}");
+    assert!(told[0].contains("serin.dev/commit"), "{told:#?}");
+    world.until("web", "promotion", |status| status["phase"] == "Succeeded").await;
+    assert_eq!(world.status("web")["promotedSource"]["commit"], second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_is_not_installed_or_may_not_be_read_holds_nothing_up() {
+    for missing in [true, false] {
+        let world = World::start();
+        if missing {
+            world.fake.uninstall(KUSTOMIZATION, true)
+        } else {
+            world.fake.forbid(KUSTOMIZATION)
+        }
+        world.deploy("web");
+        world.change(DEPLOYMENT, "web", managed_by_flux);
+        world.fake.put(CANARY, canary("web", "2026-01-01T00:00:00Z"));
+        world.until("web", "initialization", |status| status["phase"] == "Initialized").await;
+        let status = world.status("web");
+        assert_eq!(ready(&status)["status"], "True", "{status:#}");
+        assert_eq!(status["source"], json!({ "images": [{ "container": "c", "image": "i:1" }] }));
+    }
+}

@@ -34,6 +34,15 @@ pub enum PatchType {
     Merge,
 }
 
+/// Which objects of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Select<'a> {
+    /// Those with these labels.
+    Labels(&'a str),
+    /// Those with these values of fields that the kind can be selected by.
+    Fields(&'a str),
+}
+
 impl Rest {
     /// Over this client; writes are counted.
     pub fn new(client: Client, metrics: Metrics) -> Rest {
@@ -55,17 +64,21 @@ impl Rest {
         }
     }
 
-    /// At most `limit` objects of the namespace with these labels.
+    /// At most `limit` objects of the namespace.
     pub async fn list(
         &self,
         kind: Kind,
         namespace: &str,
-        selector: &str,
+        select: Select<'_>,
         limit: usize,
     ) -> Result<Vec<Value>, ApiProblem> {
         let path = path(kind, namespace, None, None).map_err(|message| invalid("list", kind, namespace, message))?;
+        let (parameter, selector) = match select {
+            Select::Labels(selector) => ("labelSelector", selector),
+            Select::Fields(selector) => ("fieldSelector", selector),
+        };
         let query = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("labelSelector", selector)
+            .append_pair(parameter, selector)
             .append_pair("limit", &limit.to_string())
             .finish();
         let mut list = self.send("list", kind, namespace, Method::GET, format!("{path}?{query}"), None).await?;

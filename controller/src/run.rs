@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::notifiers::GlobalSettings;
 use crate::objects::{Kind, kinds};
 use crate::server::{Health, bind, serve};
-use crate::{connect, http, routers, telemetry, workloads};
+use crate::{attribution, connect, http, routers, telemetry, workloads};
 
 /// Threads of the runtime: passes wait more than they work, and each thread costs memory.
 const WORKERS: usize = 2;
@@ -102,7 +102,9 @@ pub async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let context = controller.context();
     let health = Health::new(context.cache.clone(), metrics);
     let election = args.enable_leader_election.then(|| {
+        let history = context.history.clone();
         Election::new(context.rest.clone(), args.lease_namespace(), &identity(), Timing::default(), Clock::System)
+            .hearing(move |leader| history.follow(pod_of(leader)))
     });
 
     let (stop, stopped) = watch::channel(false);
@@ -210,6 +212,11 @@ fn identity() -> String {
     format!("{name}_{:016x}", fastrand::u64(..))
 }
 
+/// The name of the pod in the identity of a replica; what others than this program write is taken whole.
+fn pod_of(identity: &str) -> &str {
+    identity.rsplit_once('_').map_or(identity, |(pod, _)| pod)
+}
+
 async fn client(args: &ControllerArgs) -> anyhow::Result<Client> {
     let mut config = match &args.kubeconfig {
         Some(path) => {
@@ -287,6 +294,11 @@ pub fn resources() -> Vec<(Kind, bool)> {
         (kinds::EVENT, true),
         (kinds::LEASE, true),
     ];
+    for kind in attribution::DEPLOYERS.iter().flat_map(|deployer| deployer.resources()) {
+        if !kinds.contains(&(*kind, false)) && !kinds.contains(&(*kind, true)) {
+            kinds.push((*kind, false));
+        }
+    }
     for router in routers::ROUTERS {
         for ability in router.abilities() {
             for resource in router.resources(ability.name) {

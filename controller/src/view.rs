@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use crate::attribution::Sight;
 use crate::cache::{Cache, CanaryKey};
 use crate::objects::{Kind, Lookup};
 
@@ -96,6 +97,20 @@ impl View {
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of what may as well be missing: that its kind cannot be watched is no trouble.
+impl Sight for View {
+    fn find(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        if self.cache.namespace().is_some_and(|only| only != namespace) {
+            return None;
+        }
+        let object = self.get_in(kind, namespace, name);
+        if self.cache.problem(kind).is_some() {
+            self.lock().unsynced.remove(&kind);
+        }
+        object
     }
 }
 

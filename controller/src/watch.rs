@@ -13,6 +13,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::attribution;
 use crate::cache::Cache;
 use crate::objects::Kind;
 use crate::objects::kinds::{CONFIG_MAP, SECRET};
@@ -20,6 +21,9 @@ use crate::problem::rbac_resource;
 
 /// Objects in one page of a list. A page is held twice while it is decoded, so this bounds the peak of memory.
 const PAGE: u32 = 100;
+
+/// Time between two attempts to watch an operator's kind that is not installed or may not be read.
+const ABSENT: Duration = Duration::from_secs(600);
 
 /// What is kept of an object: identity, and the stripped rest as compact JSON.
 #[derive(Clone, Debug, Default)]
@@ -116,8 +120,10 @@ async fn follow<const METADATA_ONLY: bool>(cache: Cache, kind: Kind) {
                 let trouble = trouble(kind, cache.namespace(), &error);
                 tracing::debug!(kind = kind.kind, %error, "watch interrupted");
                 let gone = matches!(trouble, Some(Trouble::NoApi(_)));
+                let absent = trouble.is_some() && attribution::is_optional(kind);
                 cache.troubled(kind, trouble);
                 let delay = delays.next().unwrap_or(Duration::from_secs(45));
+                let delay = if absent { ABSENT } else { delay };
                 tokio::time::sleep(delay.mul_f64(1.0 + fastrand::f64() / 3.0)).await;
                 // Resuming at an old version is of no use when the API comes back: list again.
                 if gone && cache.is_synced(kind) {
@@ -150,6 +156,11 @@ fn trouble(kind: Kind, namespace: Option<&str>, error: &watcher::Error) -> Optio
         | watcher::Error::NoResourceVersion => return None,
     };
     match code {
+        404 if attribution::is_optional(kind) => Some(Trouble::NoApi(format!(
+            "the API {} {} is not installed, so it is not asked where revisions come from",
+            kind.api_version(),
+            kind.kind
+        ))),
         404 => Some(Trouble::NoApi(format!(
             "the API {} {} is not installed; install its CustomResourceDefinition, or choose another provider",
             kind.api_version(),
@@ -233,6 +244,7 @@ const DROPPED_STATUS: [&str; 5] =
 
 pub(crate) fn strip(mut object: Value, metadata_only: bool) -> Seen {
     let mut seen = Seen::default();
+    attribution::thin(&mut object);
     if let Some(fields) = object.as_object_mut() {
         fields.remove("apiVersion");
         fields.remove("kind");

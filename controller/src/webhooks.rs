@@ -46,6 +46,8 @@ pub struct EventTold<'a> {
     pub warning: bool,
     /// When it happened.
     pub time: Timestamp,
+    /// Where the revision comes from: [`crds::Source::facts`].
+    pub source: &'a [(&'static str, String)],
 }
 
 /// Pauses between attempts: they double from `least` with jitter and never exceed `most`.
@@ -86,6 +88,10 @@ pub fn payload<'a>(call: &HookCall<'a>) -> Payload<'a> {
         metadata.insert("eventMessage", event.message.to_owned());
         metadata.insert("eventType", if event.warning { "Warning" } else { "Normal" }.to_owned());
         metadata.insert("timestamp", event.time.as_millisecond().to_string());
+        for (word, value) in event.source {
+            // What the user wrote under that name goes before.
+            metadata.entry(hook_word(word)).or_insert_with(|| value.clone());
+        }
     }
     let phase = match call.hook.kind {
         HookKind::ConfirmRollout | HookKind::Rollback | HookKind::PostRollout | HookKind::Event => call.phase,
@@ -95,6 +101,22 @@ pub fn payload<'a>(call: &HookCall<'a>) -> Payload<'a> {
         }
     };
     Payload { name: call.canary, namespace: call.namespace, phase: phase.as_str(), checksum: call.checksum, metadata }
+}
+
+/// As hooks are told a fact about the source.
+fn hook_word(word: &'static str) -> &'static str {
+    match word {
+        "repository" => "sourceRepository",
+        "branch" => "sourceBranch",
+        "tag" => "sourceTag",
+        "path" => "sourcePath",
+        "commit" => "sourceCommit",
+        "author" => "sourceAuthor",
+        "message" => "sourceMessage",
+        "pullRequest" => "sourcePullRequest",
+        "appliedBy" => "sourceAppliedBy",
+        other => other,
+    }
 }
 
 /// The hook that is told of all events of Canaries that have no event hook of their own.
@@ -129,11 +151,19 @@ pub async fn call(call: &HookCall<'_>, clients: &Clients, pauses: Pauses) -> Hoo
             Err(error) => Err(Broken::transport(&error)),
         }
     };
+    attempts(call.hook, pauses, attempt).await
+}
+
+/// Attempts it as often as the hook allows, until one tells its answer.
+pub async fn attempts<A>(hook: &Webhook, pauses: Pauses, attempt: impl FnMut() -> A) -> HookAnswer
+where
+    A: Future<Output = Result<HookAnswer, Broken>>,
+{
     let backoff = ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(pauses.least)
         .with_max_delay(pauses.most)
-        .with_max_times(usize::try_from(call.hook.retries).unwrap_or(usize::MAX));
+        .with_max_times(usize::try_from(hook.retries).unwrap_or(usize::MAX));
     let answer = attempt
         .retry(backoff)
         .when(|broken: &Broken| broken.retry)
@@ -145,13 +175,20 @@ pub async fn call(call: &HookCall<'_>, clients: &Clients, pauses: Pauses) -> Hoo
     }
 }
 
-struct Broken {
+/// An attempt that told no answer.
+#[derive(Debug)]
+pub struct Broken {
     reason: String,
     retry: bool,
     retry_after: Option<Duration>,
 }
 
 impl Broken {
+    /// No answer within the hook's timeout.
+    pub fn late() -> Broken {
+        Broken { reason: http::LATE.into(), retry: true, retry_after: None }
+    }
+
     fn transport(error: &reqwest::Error) -> Broken {
         Broken { reason: http::describe(error).to_string(), retry: !error.is_builder(), retry_after: None }
     }
@@ -227,7 +264,7 @@ mod tests {
     #[test]
     fn an_event_keeps_its_own_metadata() {
         let hook = hook("http://gate", HookKind::Event, 0);
-        let event = EventTold { message: "Advance", warning: false, time: Timestamp::UNIX_EPOCH };
+        let event = EventTold { message: "Advance", warning: false, time: Timestamp::UNIX_EPOCH, source: &[] };
         let call = HookCall { event: Some(&event), ..call_of(&hook) };
         insta::assert_snapshot!(
             serde_json::to_string(&payload(&call)).unwrap(),

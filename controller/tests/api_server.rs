@@ -327,9 +327,9 @@ async fn events_are_accepted_and_repeats_counted() {
     let canary = json!({ "metadata": { "name": "web", "namespace": world.namespace, "uid": "u" } });
     let (recorder, task) = Recorder::start(world.rest.clone(), Metrics::new("test", "istio"), Clock::System);
     for _ in 0..3 {
-        recorder.publish(&canary, EventType::Warning, "Halt web advancement");
+        recorder.publish(&canary, EventType::Warning, "Halt web advancement", Default::default());
     }
-    recorder.publish(&canary, EventType::Normal, "Advance web canary weight 10");
+    recorder.publish(&canary, EventType::Normal, "Advance web canary weight 10", Default::default());
     drop(recorder);
     timeout(Duration::from_secs(10), task).await.unwrap().unwrap();
     let request =

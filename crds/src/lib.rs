@@ -10,6 +10,7 @@ mod number;
 mod publish;
 mod schema;
 mod service;
+mod source;
 mod status;
 
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -19,4 +20,5 @@ pub use canary::*;
 pub use metric_template::*;
 pub use publish::{PublishedFile, all_crds, published_files};
 pub use service::*;
+pub use source::*;
 pub use status::*;

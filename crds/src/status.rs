@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Source;
+
 /// Where a rollout stands. The names are a contract with Argo CD, Flux and every script that reads them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
@@ -108,6 +110,12 @@ pub struct CanaryStatus {
     /// Serin: the revision that was promoted last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_revision: Option<String>,
+    /// Serin: where `appliedRevision` comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Serin: where `promotedRevision` comes from: the last good commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted_source: Option<Source>,
     /// Serin: the canary receives a copy of the traffic.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mirrored: bool,

@@ -30,6 +30,7 @@
 //!     scaled_down: false,
 //!     readiness: Readiness::Ready,
 //!     matches_primary: false,
+//!     source: None,
 //! };
 //! let seen = Observation {
 //!     uid: "6ec5".into(),
@@ -72,14 +73,17 @@ pub mod revision;
 pub mod spec;
 pub mod state;
 pub mod step;
+pub mod times;
 
 pub use desired::Desired;
 pub use effect::{Effect, Owed};
 pub use observation::{
-    Answers, Ask, Command, History, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic,
+    Answers, Applied, Ask, Command, History, Memory, Observation, PrimarySeen, Settings, SourceSeen, TargetSeen,
+    Traffic,
 };
 pub use readiness::Readiness;
 pub use reading::{HookAnswer, Reading};
 pub use spec::Spec;
 pub use state::{Cookies, Revision, Run, Stage, State};
 pub use step::{Input, Outcome, Step, step};
+pub use times::Times;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::WaitingFor;
+use crds::{Source, WaitingFor};
 use jiff::Timestamp;
 
 use crate::effect::Owed;
@@ -52,6 +52,26 @@ pub struct TargetSeen {
     pub readiness: Readiness,
     /// Its template, after the primary's renames, is the primary's.
     pub matches_primary: bool,
+    /// Where it comes from, as far as that can be seen.
+    pub source: Option<SourceSeen>,
+}
+
+/// What is seen of where the target comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceSeen {
+    /// As who applies it says. Its `revision` tells one state of what they apply from another.
+    pub source: Source,
+    /// They are still at work: this is what they are applying, and it may not be in the cluster yet.
+    pub at_work: bool,
+}
+
+/// What stood applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// In the words of who applied it.
+    pub word: String,
+    /// When it was first seen.
+    pub since: Timestamp,
 }
 
 /// The primary workload.
@@ -99,6 +119,8 @@ pub struct Memory {
     pub looked: bool,
     /// Since when the routes express what the state wants.
     pub matched_since: Option<Timestamp>,
+    /// What that was; nothing when this process has just moved it.
+    pub matched: Option<Traffic>,
     /// Since when the pods are ready that get their first users next.
     pub ready_since: Option<Timestamp>,
     /// When a gate was last asked without the state moving.
@@ -109,6 +131,12 @@ pub struct Memory {
     pub told: Vec<String>,
     /// Why the last look did not lead on: a closed gate, or metrics that cannot be read.
     pub held: Option<WaitingFor>,
+    /// What stood applied while the target held nothing new, older first; two at most.
+    pub applied_then: Vec<Applied>,
+    /// What stood applied before the revision was noticed whose source is not certain yet.
+    pub applied_before: Option<String>,
+    /// The revision noticed last, and when.
+    pub noticed: Option<(String, Timestamp)>,
     /// Alerts sent since the last status write.
     pub delivered: Vec<Owed>,
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{CanaryStatus, Check, CommandTaken, Phase};
+use crds::{CanaryStatus, Check, CommandTaken, Phase, Source};
 use jiff::Timestamp;
 
 use crate::effect::Owed;
@@ -172,6 +172,10 @@ pub struct State {
     pub applied: Option<Revision>,
     /// The revision that the primary runs.
     pub promoted: Option<Promoted>,
+    /// Where the revision comes from that is rolled out now, or last.
+    pub source: Option<Source>,
+    /// Where the revision comes from that the primary runs.
+    pub promoted_source: Option<Source>,
     /// Session cookies.
     pub cookies: Cookies,
     /// Held by a command.
@@ -211,6 +215,8 @@ impl Default for State {
             stage: Stage::New,
             applied: None,
             promoted: None,
+            source: None,
+            promoted_source: None,
             cookies: Cookies::default(),
             paused: false,
             owed: Vec::new(),
@@ -269,6 +275,8 @@ impl State {
                 .promoted_revision
                 .clone()
                 .map(|id| Promoted { id, spec: status.last_promoted_spec.clone().unwrap_or_default() }),
+            source: status.source.clone(),
+            promoted_source: status.promoted_source.clone(),
             cookies: Cookies {
                 canary: status.session_affinity_cookie.clone(),
                 primary: status.primary_session_affinity_cookie.clone(),
@@ -319,6 +327,8 @@ impl State {
             last_transition_time: self.since,
             applied_revision: self.applied.as_ref().map(|revision| revision.id.clone()),
             promoted_revision: self.promoted.as_ref().map(|promoted| promoted.id.clone()),
+            source: self.source.clone(),
+            promoted_source: self.promoted_source.clone(),
             mirrored: run.mirrored,
             reverted: matches!(self.stage, Stage::Finalising { reverted: true }),
             paused: self.paused,

@@ -46,8 +46,28 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
 {{- if .Values.dashboard.enabled }}
 # Of the rollout that somebody looks at.
 - apiGroups: [""]
-  resources: [pods]
+  resources: [events, pods]
   verbs: [list]
+{{- end }}
+# Where revisions come from.
+- apiGroups: [serin.dev]
+  resources: [gitsources]
+  verbs: [get, list, watch]
+{{- if .Values.gitops.flux }}
+- apiGroups: [kustomize.toolkit.fluxcd.io]
+  resources: [kustomizations]
+  verbs: [get, list, watch]
+- apiGroups: [helm.toolkit.fluxcd.io]
+  resources: [helmreleases]
+  verbs: [get, list, watch]
+- apiGroups: [source.toolkit.fluxcd.io]
+  resources: [gitrepositories, ocirepositories, buckets, helmcharts]
+  verbs: [get, list, watch]
+{{- end }}
+{{- if .Values.gitops.argocd }}
+- apiGroups: [argoproj.io]
+  resources: [applications]
+  verbs: [get, list, watch]
 {{- end }}
 {{- range .Values.routers }}
 {{- if eq . "gatewayapi" }}

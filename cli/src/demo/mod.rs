@@ -1,7 +1,8 @@
 //! `serin demo`: the real controller in a simulated cluster, in real time, fed from a Git repository; a guided tour first,
-//! and then for whoever wants to try.
+//! and then for whoever wants to try. With `--context` in a real cluster: see [`on_cluster`].
 
 mod narrator;
+mod on_cluster;
 mod repository;
 mod tour;
 
@@ -28,6 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::args::{Demo, Place as Placement};
 use crate::complaint::Complaint;
 use crate::paint::{Paint, Tone, write_out};
 use crate::simulate::scenario::ScenarioError;
@@ -64,6 +66,18 @@ pub struct Demonstration {
     /// Port of the dashboard on the loopback; any free one when not given
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     dashboard_port: u16,
+    /// With --context: make and delete in that cluster without asking
+    #[arg(long)]
+    yes: bool,
+    /// With --context: the Gateway to route through; the first that takes routes of all namespaces when not given
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    gateway: Option<String>,
+    /// With --context: image of podinfo, where the cluster can pull it
+    #[arg(long, value_name = "IMAGE", default_value = on_cluster::IMAGE)]
+    image: String,
+    /// With --context: a Prometheus that this machine can reach and that has the request metrics; judges the releases
+    #[arg(long, value_name = "URL")]
+    metrics_server: Option<String>,
 }
 
 /// Why there is no demo. The words say what to change.
@@ -109,6 +123,9 @@ enum DemoError {
     /// The cluster cannot be put up.
     #[error("{0}")]
     Stage(String),
+    /// A real cluster lacks something, or refuses.
+    #[error(transparent)]
+    OnCluster(#[from] on_cluster::ClusterError),
     /// As a scenario cannot.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
@@ -121,7 +138,7 @@ enum DemoError {
 ///
 /// # Errors
 /// When it cannot be put up.
-pub fn demonstrate(wanted: &Demonstration) -> Result<ExitCode, Complaint> {
+pub fn demonstrate(wanted: &Demonstration, place: &Placement) -> Result<ExitCode, Complaint> {
     let refused = |error: DemoError| Complaint::Refused(error.to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut folder = tempfile::Builder::new()
@@ -129,7 +146,13 @@ pub fn demonstrate(wanted: &Demonstration) -> Result<ExitCode, Complaint> {
         .tempdir()
         .map_err(|why| refused(DemoError::File { path: std::env::temp_dir(), why }))?;
     folder.disable_cleanup(wanted.keep);
-    let ended = runtime.block_on(play(wanted, folder.path().to_owned()));
+    let ended = match place.demo()? {
+        Demo::Simulated => runtime.block_on(play(wanted, folder.path().to_owned())),
+        Demo::Context(context) => {
+            let cluster = runtime.block_on(crate::cluster::Cluster::connect(place))?;
+            runtime.block_on(on_cluster::play(wanted, &cluster, context, folder.path().to_owned()))
+        }
+    };
     // Connections of watches may be open still.
     runtime.shutdown_background();
     ended.map_err(refused)
@@ -138,13 +161,13 @@ pub fn demonstrate(wanted: &Demonstration) -> Result<ExitCode, Complaint> {
 async fn play(wanted: &Demonstration, folder: PathBuf) -> Result<ExitCode, DemoError> {
     let api = listen("api", wanted.api_port).await?;
     let page = listen("dashboard", wanted.dashboard_port).await?;
-    let repository = Repository::create(folder.join("repository")).await?;
+    let repository = Repository::create(folder.join("repository"), &repository::FILES, "podinfo 6.9.0").await?;
     let kubeconfig = folder.join("kubeconfig");
     std::fs::write(&kubeconfig, Cluster::kubeconfig(api.local_addr()?))
         .map_err(|why| DemoError::File { path: kubeconfig.clone(), why })?;
 
     let cluster = cluster()?;
-    let around = Around::new(world(&cluster)?);
+    let around = Around::new(cluster.clone(), world(&cluster)?);
     let controller = controller(&cluster, &around)?;
     let dashboard = Dashboard::new(controller.context(), Access::Loopback);
     let paint = Paint::for_stdout();
@@ -166,7 +189,7 @@ async fn play(wanted: &Demonstration, folder: PathBuf) -> Result<ExitCode, DemoE
         // None of these ends.
         () = kubelet => Err(over("the kubelet", Ok(()))),
         () = controller.work(std::future::pending()) => Err(over("the controller", Ok(()))),
-        () = place.repository.deliver(&cluster, &told) => Err(over("the GitOps operator", Ok(()))),
+        () = place.repository.deliver(async |object| Ok(stage::apply(&cluster, object, NAMESPACE)?), &told) => Err(over("the GitOps operator", Ok(()))),
         () = flow(&cluster, &around, &opened) => Err(over("the traffic", Ok(()))),
     };
     controller.die();

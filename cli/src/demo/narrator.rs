@@ -185,32 +185,7 @@ impl Narrator {
         let before = self.shown.replace(now);
         let (new, stable) = (self.tag_of(NAME), self.serving());
         if before.map(|before| before.phase) != Some(now.phase) {
-            let (tone, sentence) = match now.phase {
-                Phase::New | Phase::Terminating | Phase::Terminated => return Ok(()),
-                Phase::Initializing => {
-                    (Tone::Busy, format!("Serin copies {NAME} to {NAME}-primary, which is to serve the users."))
-                }
-                Phase::Initialized => (
-                    Tone::Good,
-                    format!(
-                        "{NAME}-primary serves all requests with {stable}; {NAME} waits for a release without a pod."
-                    ),
-                ),
-                Phase::Waiting => (Tone::Held, "The release waits at a gate.".to_owned()),
-                Phase::Progressing => {
-                    (Tone::Busy, format!("Serin sees {new} and starts it as the canary, beside {stable}."))
-                }
-                Phase::WaitingPromotion => (Tone::Held, "The analysis is done; promotion waits at a gate.".to_owned()),
-                Phase::Promoting => {
-                    (Tone::Busy, format!("Every check has passed: {NAME}-primary takes {new}, pod by pod."))
-                }
-                Phase::Finalising => (
-                    Tone::Busy,
-                    format!("{NAME}-primary runs {stable} and gets all requests back; then the canary's pods end."),
-                ),
-                Phase::Succeeded => (Tone::Good, format!("✔ Promoted: {stable} serves everybody.")),
-                Phase::Failed => (Tone::Bad, format!("✖ Rolled back: {new} is gone, {stable} serves everybody.")),
-            };
+            let Some((tone, sentence)) = of_phase(now.phase, &new, &stable) else { return Ok(()) };
             self.say(tone, &sentence)?;
         }
         if now.phase == Phase::Progressing {
@@ -242,6 +217,30 @@ impl Narrator {
         let image = workload.as_ref().and_then(|found| found.pointer("/spec/template/spec/containers/0/image"));
         version_of(image.and_then(Value::as_str).unwrap_or_default()).to_owned()
     }
+}
+
+/// What it means that the Canary has come into this phase; some say nothing.
+pub(super) fn of_phase(phase: Phase, new: &str, stable: &str) -> Option<(Tone, String)> {
+    Some(match phase {
+        Phase::New | Phase::Terminating | Phase::Terminated => return None,
+        Phase::Initializing => {
+            (Tone::Busy, format!("Serin copies {NAME} to {NAME}-primary, which is to serve the users."))
+        }
+        Phase::Initialized => (
+            Tone::Good,
+            format!("{NAME}-primary serves all requests with {stable}; {NAME} waits for a release without a pod."),
+        ),
+        Phase::Waiting => (Tone::Held, "The release waits at a gate.".to_owned()),
+        Phase::Progressing => (Tone::Busy, format!("Serin sees {new} and starts it as the canary, beside {stable}.")),
+        Phase::WaitingPromotion => (Tone::Held, "The analysis is done; promotion waits at a gate.".to_owned()),
+        Phase::Promoting => (Tone::Busy, format!("Every check has passed: {NAME}-primary takes {new}, pod by pod.")),
+        Phase::Finalising => (
+            Tone::Busy,
+            format!("{NAME}-primary runs {stable} and gets all requests back; then the canary's pods end."),
+        ),
+        Phase::Succeeded => (Tone::Good, format!("✔ Promoted: {stable} serves everybody.")),
+        Phase::Failed => (Tone::Bad, format!("✖ Rolled back: {new} is gone, {stable} serves everybody.")),
+    })
 }
 
 fn is_failed(object: &Value) -> bool {

@@ -4,18 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use sim::Cluster;
 use tokio::process::Command;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::sleep;
 
 use super::DemoError;
-use crate::simulate::stage;
 
 /// Between two looks at HEAD.
 const POLL: Duration = Duration::from_millis(500);
 
-const FILES: [(&str, &str); 2] =
+/// What the simulated cluster is to run.
+pub(super) const FILES: [(&str, &str); 2] =
     [("app.yaml", include_str!("manifests/app.yaml")), ("canary.yaml", include_str!("manifests/canary.yaml"))];
 
 /// Variables that would lead `git` to another repository, as in a hook.
@@ -37,8 +36,12 @@ pub(super) enum Delivery {
 }
 
 impl Repository {
-    /// A new one in that folder, with the manifests of the first release in its first commit.
-    pub(super) async fn create(folder: PathBuf) -> Result<Repository, DemoError> {
+    /// A new one in that folder, with these files in its first commit.
+    pub(super) async fn create(
+        folder: PathBuf,
+        files: &[(&str, &str)],
+        message: &str,
+    ) -> Result<Repository, DemoError> {
         let file = |path: &Path, why| DemoError::File { path: path.to_owned(), why };
         std::fs::create_dir(&folder).map_err(|why| file(&folder, why))?;
         let repository = Repository { folder };
@@ -53,12 +56,12 @@ impl Repository {
         ] {
             repository.git(&["config", key, value]).await?;
         }
-        for (name, text) in FILES {
+        for (name, text) in files {
             let path = repository.folder.join(name);
             std::fs::write(&path, text).map_err(|why| file(&path, why))?;
         }
         repository.git(&["add", "--all"]).await?;
-        repository.git(&["commit", "--quiet", "--message", "podinfo 6.9.0"]).await?;
+        repository.git(&["commit", "--quiet", "--message", message]).await?;
         Ok(repository)
     }
 
@@ -68,22 +71,33 @@ impl Repository {
 
     /// Gives the workload another tag, and commits that.
     pub(super) async fn release(&self, from: &str, to: &str) -> Result<(), DemoError> {
+        let edit = (format!("podinfo:{from}"), format!("podinfo:{to}"));
+        self.change(&[(&edit.0, &edit.1)], &format!("podinfo {to}")).await
+    }
+
+    /// Puts other words into the workload's manifest, and commits that.
+    pub(super) async fn change(&self, edits: &[(&str, &str)], message: &str) -> Result<(), DemoError> {
         let path = self.folder.join("app.yaml");
         let file = |why| DemoError::File { path: path.clone(), why };
         let text = std::fs::read_to_string(&path).map_err(file)?;
-        let text = text.replace(&format!("podinfo:{from}"), &format!("podinfo:{to}"));
+        let text = edits.iter().fold(text, |text, (from, to)| text.replace(from, to));
         std::fs::write(&path, text).map_err(file)?;
-        self.git(&["commit", "--quiet", "--all", "--message", &format!("podinfo {to}")]).await.map(drop)
+        self.git(&["commit", "--quiet", "--all", "--message", message]).await.map(drop)
     }
 
-    /// Brings HEAD to the cluster whenever it is another commit, for ever. What is gone from Git stays in the cluster.
-    pub(super) async fn deliver(&self, cluster: &Cluster, told: &UnboundedSender<Delivery>) {
+    /// Brings the objects of HEAD to a cluster whenever it is another commit, for ever; `apply` does that for one. What is
+    /// gone from Git stays in the cluster.
+    pub(super) async fn deliver(
+        &self,
+        apply: impl AsyncFn(Value) -> Result<(), DemoError>,
+        told: &UnboundedSender<Delivery>,
+    ) {
         let mut last = Err(String::new());
         loop {
             let head = self.git(&["rev-parse", "HEAD"]).await.map_err(|error| error.to_string());
             if head != last {
                 let delivery = match &head {
-                    Ok(commit) => match self.apply(commit, cluster).await {
+                    Ok(commit) => match self.apply(commit, &apply).await {
                         Ok(()) => Delivery::Applied(commit.chars().take(7).collect()),
                         Err(error) => Delivery::Refused(error.to_string()),
                     },
@@ -98,9 +112,9 @@ impl Repository {
         }
     }
 
-    async fn apply(&self, commit: &str, cluster: &Cluster) -> Result<(), DemoError> {
+    async fn apply(&self, commit: &str, apply: &impl AsyncFn(Value) -> Result<(), DemoError>) -> Result<(), DemoError> {
         for object in self.objects(commit).await? {
-            stage::apply(cluster, object, super::NAMESPACE)?;
+            apply(object).await?;
         }
         Ok(())
     }
@@ -142,7 +156,8 @@ mod tests {
     #[tokio::test]
     async fn a_release_is_a_commit_with_another_tag() {
         let folder = tempfile::tempdir().expect("a folder");
-        let repository = Repository::create(folder.path().join("repository")).await.expect("a repository");
+        let repository =
+            Repository::create(folder.path().join("repository"), &FILES, "podinfo 6.9.0").await.expect("a repository");
         repository.release("6.9.0", "6.9.1").await.expect("a release");
         let objects = repository.objects("HEAD").await.expect("objects");
         let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
@@ -155,7 +170,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_yaml_is_refused_by_its_name() {
         let folder = tempfile::tempdir().expect("a folder");
-        let repository = Repository::create(folder.path().join("repository")).await.expect("a repository");
+        let repository =
+            Repository::create(folder.path().join("repository"), &FILES, "podinfo 6.9.0").await.expect("a repository");
         std::fs::write(repository.folder.join("broken.yaml"), "a: [").expect("a file");
         repository.git(&["add", "--all"]).await.expect("added");
         repository.git(&["commit", "--quiet", "--message", "broken"]).await.expect("a commit");

@@ -52,11 +52,20 @@ fn written(seed: u64, dice: &mut ChaCha8Rng) -> Value {
         then.push(json!({ "at": at(dice, CALM), "command": { "podinfo": verb } }));
     }
     if gated {
-        then.push(json!({ "at": "1s", "hooks": { "http://gate/": false } }));
+        let closed = if dice.random_bool(0.3) { json!("hang") } else { json!(false) };
+        then.push(json!({ "at": "1s", "hooks": { "http://gate/": closed } }));
         then.push(json!({ "at": format!("{CALM}s"), "hooks": { "http://gate/": true } }));
     }
     for _ in 0..dice.random_range(0..=2) {
         then.push(json!({ "at": at(dice, CALM), "restart": true }));
+    }
+    if dice.random_bool(0.3) {
+        let manner = if dice.random_bool(0.5) { json!("hang") } else { json!({ "after": at(dice, 20), "says": true }) };
+        then.push(json!({ "at": at(dice, CALM), "hooks": { "http://load/": manner } }));
+        then.push(json!({ "at": format!("{CALM}s"), "hooks": { "http://load/": true } }));
+    }
+    if dice.random_bool(0.3) {
+        then.extend(clocks(dice));
     }
     then.push(json!({ "at": format!("{}s", CALM + 1), "command": { "podinfo": "resume" } }));
 
@@ -174,10 +183,14 @@ fn canary(dice: &mut ChaCha8Rng, style: &str, gated: bool, skips: bool) -> Value
             }
         }
     }
+    let (timeout, retries) = (format!("{}s", dice.random_range(2..=15)), dice.random_range(0..=2));
+    let mut hooks = vec![json!({ "name": "load", "type": one_of(dice, &["rollout", "pre-rollout"]),
+        "url": "http://load/", "timeout": timeout, "retries": retries })];
     if gated {
         let gate = one_of(dice, &["confirm-rollout", "confirm-promotion", "confirm-traffic-increase"]);
-        analysis["webhooks"] = json!([{ "name": "gate", "type": gate, "url": "http://gate/" }]);
+        hooks.push(json!({ "name": "gate", "type": gate, "url": "http://gate/", "timeout": timeout }));
     }
+    analysis["webhooks"] = hooks.into();
     let mut spec = json!({
         "provider": provider, "progressDeadlineSeconds": 60, "skipAnalysis": skips,
         "targetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo" },
@@ -191,6 +204,20 @@ fn canary(dice: &mut ChaCha8Rng, style: &str, gated: bool, skips: bool) -> Value
         spec["ingressRef"] = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "podinfo" });
     }
     json!({ "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": { "name": "podinfo" }, "spec": spec })
+}
+
+/// The controller's clock is set forward and back by up to an hour, and right again in the end.
+fn clocks(dice: &mut ChaCha8Rng) -> Vec<Value> {
+    let mut off = 0_i64;
+    let mut then = Vec::new();
+    for _ in 0..dice.random_range(1..=3) {
+        let longest = *[30_i64, 300, 3600].choose(dice).expect("the list is not empty");
+        let by = dice.random_range(-longest..=longest);
+        off += by;
+        then.push(json!({ "at": at(dice, CALM), "clock": format!("{by}s") }));
+    }
+    then.push(json!({ "at": format!("{CALM}s"), "clock": format!("{}s", -off) }));
+    then
 }
 
 fn trouble(dice: &mut ChaCha8Rng) -> Value {

@@ -93,6 +93,12 @@ impl Weather {
         self.past.lock().unwrap_or_else(PoisonError::into_inner).last_death = Some(Instant::now());
     }
 
+    /// Whether a controller has died since.
+    pub(crate) fn died_since(&self, then: Instant) -> bool {
+        let death = self.past.lock().unwrap_or_else(PoisonError::into_inner).last_death;
+        death.is_some_and(|death| death >= then)
+    }
+
     /// When the last trouble is over, deaths so far among them; the beginning where there is none.
     pub(crate) fn clears_at(&self) -> Instant {
         let last = self.begin + self.troubles.iter().map(|trouble| trouble.to).max().unwrap_or_default();

@@ -1,22 +1,33 @@
 //! What must be true after every change of the cluster, whatever happens to it, and what must be true when all rests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use controller::rollout_view::{phase_word, read_status};
 use crds::{CanaryStatus, Phase};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use sim::world::World;
 use sim::world::routing::Failure;
 use sim::{Change, Cluster, Kind};
+use tokio::time::Instant;
 
 use super::CANARY;
+use super::faults::Weather;
 use super::scenario::Scenario;
 
 /// Looks at every change, and remembers what was broken.
-#[derive(Debug)]
 pub(crate) struct Invariants {
     begin: Timestamp,
+    weather: Weather,
+    /// Requests go wrong, so that a step may be written later than it was decided.
+    faults: bool,
+    /// The step that each Canary is at.
+    steps: BTreeMap<String, Step>,
+    /// Images of targets that stood when a revision was taken up, by name of Canary.
+    taken_up: BTreeMap<String, BTreeSet<String>>,
+    /// Images by name of target.
+    targets: BTreeMap<String, String>,
     /// Versions that may never become the primary.
     unfit: BTreeSet<String>,
     /// By name of Canary.
@@ -27,10 +38,21 @@ pub(crate) struct Invariants {
     told: Vec<String>,
 }
 
+/// One step of an analysis.
+struct Step {
+    begin: Instant,
+    status: CanaryStatus,
+}
+
 impl Invariants {
-    pub(crate) fn new(scenario: &Scenario) -> Invariants {
+    pub(crate) fn new(scenario: &Scenario, weather: Weather) -> Invariants {
         Invariants {
             begin: scenario.start,
+            weather,
+            faults: !scenario.faults.is_empty(),
+            steps: BTreeMap::new(),
+            taken_up: BTreeMap::new(),
+            targets: BTreeMap::new(),
             unfit: scenario.unfit.iter().cloned().collect(),
             phases: BTreeMap::new(),
             primaries: BTreeMap::new(),
@@ -45,7 +67,9 @@ impl Invariants {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         match object["kind"].as_str() {
             Some("Canary") => {
-                self.phases.insert(name.to_owned(), read_status(object, &mut Vec::new()).phase);
+                let status = read_status(object, &mut Vec::new());
+                self.phases.insert(name.to_owned(), status.phase);
+                self.step(now, name, object, status);
             }
             Some("HTTPRoute") => {
                 for rule in items(object, "/spec/rules") {
@@ -62,7 +86,10 @@ impl Invariants {
                     self.tell(now, &format!("Ingress {name}: its weight is not one of 0 to 100"));
                 }
             }
-            Some("Deployment" | "DaemonSet") => self.primary(now, name, object),
+            Some("Deployment" | "DaemonSet") => {
+                self.targets.insert(name.to_owned(), image(object));
+                self.primary(now, name, object);
+            }
             Some(_) | None => {}
         }
     }
@@ -81,8 +108,47 @@ impl Invariants {
             for wrong in at_rest(cluster, &canary, &status) {
                 self.tell(now, &wrong);
             }
+            let name = canary["metadata"]["name"].as_str().unwrap_or_default();
+            let target = canary["spec"]["targetRef"]["name"].as_str().unwrap_or_default();
+            let image = self.targets.get(target).cloned().unwrap_or_default();
+            if status.phase == Phase::Failed && !self.taken_up.get(name).is_some_and(|images| images.contains(&image)) {
+                self.tell(now, &format!("{name} is Failed, and {image} was never taken up"));
+            }
         }
         self.told
+    }
+
+    /// No step is shorter than the interval, whatever the controller's clock shows. A controller that died does not know
+    /// what became of its clock.
+    fn step(&mut self, now: Timestamp, name: &str, canary: &Value, status: CanaryStatus) {
+        let target = canary["spec"]["targetRef"]["name"].as_str().unwrap_or_default();
+        let former = self.steps.get(name);
+        if former.is_none_or(|former| former.status.applied_revision != status.applied_revision) {
+            let image = self.targets.get(target).cloned().unwrap_or_default();
+            self.taken_up.entry(name.to_owned()).or_default().insert(image);
+        }
+        if former.is_some_and(|former| same_step(&former.status, &status)) {
+            return;
+        }
+        if let Some(Step { begin, status: former }) = former {
+            let goes_on = former.phase == Phase::Progressing
+                && matches!(status.phase, Phase::Progressing | Phase::WaitingPromotion | Phase::Promoting)
+                && former.applied_revision == status.applied_revision
+                && (status.phase != Phase::Progressing
+                    || status.canary_weight > former.canary_weight
+                    || status.iterations > former.iterations);
+            let fresh = former.canary_weight == 0 && former.iterations == 0 && !former.mirrored;
+            let ordered = command_id(former) != command_id(&status) || canary["spec"]["skipAnalysis"] == true;
+            let interval = canary["spec"]["analysis"]["interval"].as_str().and_then(|text| text.parse().ok());
+            let interval = interval.and_then(|interval: SignedDuration| Duration::try_from(interval).ok());
+            let least = interval.unwrap_or_default();
+            let least = if self.faults { least / 2 } else { least.saturating_sub(Duration::from_millis(100)) };
+            if goes_on && !fresh && !ordered && begin.elapsed() < least && !self.weather.died_since(*begin) {
+                let (weight, took) = (former.canary_weight, begin.elapsed().as_secs_f64());
+                self.tell(now, &format!("{name}: the step with weight {weight} took {took:.1} s, which is too short"));
+            }
+        }
+        self.steps.insert(name.to_owned(), Step { begin: Instant::now(), status });
     }
 
     fn sum(&mut self, now: Timestamp, what: &str, rule: &Value, at: &str) {
@@ -156,15 +222,45 @@ fn at_rest(cluster: &Cluster, canary: &Value, status: &CanaryStatus) -> Vec<Stri
     if status.canary_weight != 0 {
         wrong.push(format!("{name} rests with {}% on its canary by its status", status.canary_weight));
     }
+    if status.mirrored {
+        wrong.push(format!("{name} rests with mirrored traffic by its status"));
+    }
     let route = Kind { group: "gateway.networking.k8s.io", kind: "HTTPRoute" };
     for rule in cluster.get(route, namespace, name).iter().flat_map(|route| items(route, "/spec/rules")) {
-        for backend in items(rule, "/backendRefs") {
-            if backend["name"].as_str().is_some_and(|backend| backend.ends_with("-canary")) && backend["weight"] != 0 {
-                wrong.push(format!("{name} rests with {}% on its canary by its route", backend["weight"]));
-            }
+        wrong.extend(backends_at_rest(name, items(rule, "/backendRefs")));
+        if items(rule, "/filters").any(|filter| filter["type"] == "RequestMirror") {
+            wrong.push(format!("{name} rests with mirrored traffic by its route"));
+        }
+    }
+    let route = Kind { group: "traefik.io", kind: "TraefikService" };
+    for route in cluster.get(route, namespace, name).iter() {
+        wrong.extend(backends_at_rest(name, items(route, "/spec/weighted/services")));
+    }
+    let ingress = canary["spec"]["ingressRef"]["name"].as_str().unwrap_or_default();
+    let route = Kind { group: "networking.k8s.io", kind: "Ingress" };
+    for route in cluster.get(route, namespace, &format!("{ingress}-canary")).iter() {
+        let annotation =
+            |name: &str| route["metadata"]["annotations"][format!("nginx.ingress.kubernetes.io/{name}")].as_str();
+        if annotation("canary") == Some("true") && annotation("canary-weight").is_some_and(|weight| weight != "0") {
+            wrong.push(format!("{name} rests with traffic on its canary by its Ingress"));
         }
     }
     wrong
+}
+
+fn backends_at_rest<'a>(name: &str, backends: impl Iterator<Item = &'a Value>) -> Vec<String> {
+    let canary = |backend: &&Value| backend["name"].as_str().is_some_and(|backend| backend.ends_with("-canary"));
+    let used = backends.filter(canary).filter(|backend| backend["weight"] != 0);
+    used.map(|backend| format!("{name} rests with {}% on its canary by its route", backend["weight"])).collect()
+}
+
+fn same_step(former: &CanaryStatus, status: &CanaryStatus) -> bool {
+    let step = |status: &CanaryStatus| (status.phase, status.canary_weight, status.iterations, status.mirrored);
+    step(former) == step(status) && former.applied_revision == status.applied_revision
+}
+
+fn command_id(status: &CanaryStatus) -> Option<&str> {
+    status.last_command.as_ref().map(|command| command.id.as_str())
 }
 
 fn items<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {

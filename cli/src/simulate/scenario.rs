@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::faults::Trouble;
+use super::surroundings::Manner;
 
 /// A scenario, read and with its objects in.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,9 +92,12 @@ pub struct Happening {
     /// Verbs for Canaries: `podinfo: promote`.
     #[serde(default)]
     pub command: BTreeMap<String, String>,
-    /// From now on hooks at that URL answer so: `http://gate/: false`.
+    /// From now on hooks at that URL do so: `http://gate/: false`, `hang`, or `{after: 20s, says: true}`.
     #[serde(default)]
-    pub hooks: BTreeMap<String, bool>,
+    pub hooks: BTreeMap<String, Manner>,
+    /// The controller's clock is set by so much, `10m` or `-5m`; that of the cluster goes on as it did.
+    #[serde(default, deserialize_with = "some_signed")]
+    pub clock: Option<SignedDuration>,
     /// The controller dies, and a new one starts.
     #[serde(default)]
     pub restart: bool,
@@ -117,6 +121,9 @@ pub struct Expectation {
     /// Sentences, or parts of them, that must be among the events, in this order.
     #[serde(default)]
     pub events: Vec<String>,
+    /// Reasons or sentences, or parts of them, that must be among what the Canaries waited for, in this order.
+    #[serde(default)]
+    pub waits: Vec<String>,
 }
 
 /// Why a scenario cannot be run. The words say what to change.
@@ -200,6 +207,14 @@ const fn one() -> u32 {
 
 const fn one_hour() -> Duration {
     Duration::from_secs(3600)
+}
+
+/// A duration as people write it, which may be negative.
+fn some_signed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SignedDuration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let signed = text.trim_start_matches('+').parse();
+    let wrong = |_| serde::de::Error::custom(format!("{text:?} is not a duration like 10m, +90s or -5m"));
+    signed.map(Some).map_err(wrong)
 }
 
 /// A duration as people write it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use controller::args::ControllerArgs;
 use controller::assembly::{Controller, Surroundings};
-use controller::clock::Clock;
+use controller::clock::{Clock, Dial};
 use controller::context::Settings;
 use controller::leader::{Election, Timing};
 use controller::metrics::Metrics;
@@ -74,17 +74,12 @@ struct Seen {
     invariants: Invariants,
 }
 
-impl Seen {
-    fn catch_up(&mut self, cluster: &Cluster) {
-        self.transcript.catch_up(cluster, &mut self.invariants);
-    }
-}
-
 struct Stage {
     cluster: Cluster,
     around: Around,
     settings: Settings,
-    clock: Clock,
+    /// The controllers' clock.
+    dial: Dial,
     /// Told when the first users come.
     opening: Notify,
     /// Told when the controller is to die.
@@ -117,10 +112,10 @@ impl Stage {
         let (faults, deaths) = (scenario.faults.clone(), scenario.dies_after_writes.clone());
         let weather = Weather::new(faults, deaths, scenario.seed, death.clone());
         Ok(Stage {
+            around: Around::new(cluster.clone(), world),
             cluster,
-            around: Around::new(world),
             settings,
-            clock: Clock::starting_at(scenario.start),
+            dial: Dial::starting_at(scenario.start),
             opening: Notify::new(),
             death,
             weather,
@@ -130,8 +125,10 @@ impl Stage {
     }
 
     async fn play(self, scenario: &Scenario, folder: &Path) -> Result<Played, ScenarioError> {
-        let mut seen =
-            Seen { transcript: Transcript::new(&self.cluster, scenario.start), invariants: Invariants::new(scenario) };
+        let mut seen = Seen {
+            transcript: Transcript::new(&self.cluster, scenario.start),
+            invariants: Invariants::new(scenario, self.weather.clone()),
+        };
         let actors = Controllers::new(self.cluster.clone(), Arc::new(Software(self.around.clone()))).run();
         let directed = timeout(scenario.within, self.direct(scenario, folder, &mut seen));
         let in_time = tokio::select! {
@@ -145,7 +142,7 @@ impl Stage {
             () = self.flow() => false,
             () = self.control() => false,
         };
-        seen.catch_up(&self.cluster);
+        self.catch_up(&mut seen);
         let Seen { transcript, invariants } = seen;
         let world = self.around.world();
         let broken = invariants.end(&self.cluster, &world);
@@ -165,7 +162,7 @@ impl Stage {
             let controller = Controller::new(self.settings.clone(), self.surroundings());
             let election = self.lease.as_ref().map(|namespace| {
                 let identity = format!("serin-{replica}-{life}");
-                Election::new(controller.context().rest.clone(), namespace, &identity, Timing::default(), self.clock)
+                Election::new(controller.context().rest.clone(), namespace, &identity, Timing::default(), self.clock())
             });
             tokio::select! {
                 biased;
@@ -179,12 +176,16 @@ impl Stage {
         }
     }
 
+    fn clock(&self) -> Clock {
+        Clock::Dial(self.dial.clone())
+    }
+
     fn surroundings(&self) -> Surroundings {
         Surroundings {
             client: self.cluster.client_with(self.weather.clone()),
             namespace: None,
             outside: Arc::new(self.around.clone()),
-            clock: self.clock,
+            clock: self.clock(),
             metrics: Metrics::new(env!("CARGO_PKG_VERSION"), &self.settings.provider),
         }
     }
@@ -209,7 +210,7 @@ impl Stage {
         then.sort_by_key(|happening| happening.at);
         for happening in then {
             self.follow_until(begin + happening.at, seen).await;
-            seen.catch_up(&self.cluster);
+            self.catch_up(seen);
             self.happen(happening, scenario, folder, seen)?;
         }
         // What could not be written while requests went wrong or nobody led is made up for when the waits are over.
@@ -246,15 +247,24 @@ impl Stage {
             super::happenings::command(&self.cluster, &scenario.namespace, canary, verb)?;
             seen.transcript.note(now, canary, &format!("told to {verb}"));
         }
-        for (url, yes) in &happening.hooks {
-            self.around.answer(url, *yes);
-            seen.transcript.note(now, url, if *yes { "says yes from now on" } else { "says no from now on" });
+        for (url, manner) in &happening.hooks {
+            self.around.answer(url, *manner);
+            seen.transcript.note(now, url, &format!("{manner} from now on"));
+        }
+        if let Some(by) = happening.clock {
+            self.dial.set(by);
+            let way = if by.is_negative() { "back" } else { "forward" };
+            seen.transcript.note(now, "serin", &format!("the controller's clock is set {way} by {:#}", by.abs()));
         }
         if happening.restart {
             self.death.notify_one();
             seen.transcript.note(now, "serin", "the controller dies, and starts again");
         }
         Ok(())
+    }
+
+    fn catch_up(&self, seen: &mut Seen) {
+        seen.transcript.catch_up(&self.cluster, &mut seen.invariants);
     }
 
     /// Follows what happens until no Canary has changed for a while and all are where they can stay.
@@ -272,7 +282,7 @@ impl Stage {
         let mut changed = self.cluster.changed();
         while timeout(end.saturating_duration_since(Instant::now()), changed.changed()).await.is_ok() {
             changed.mark_unchanged();
-            seen.catch_up(&self.cluster);
+            self.catch_up(seen);
         }
     }
 }

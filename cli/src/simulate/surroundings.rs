@@ -2,7 +2,10 @@
 //! scenario says, and receivers of alerts that keep them to themselves.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -11,29 +14,120 @@ use controller::http::HttpError;
 use controller::notifiers::{self, NotifierError};
 use controller::outside::Outside;
 use controller::providers::{self, Patience, Query};
-use controller::webhooks::HookCall;
+use controller::webhooks::{self, Broken, HookCall, Pauses};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response, header};
 use jiff::Timestamp;
 use rollout::{HookAnswer, Reading};
+use serde::Deserialize;
+use sim::Cluster;
 use sim::world::World;
 use sim::world::metrics::http::router;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 use url::{Url, form_urlencoded};
+
+use super::scenario::duration;
+
+/// What a hook does when it is called: `true`, `false`, `hang`, or `{after: 20s, says: true}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub enum Manner {
+    /// It answers at once.
+    Answers(bool),
+    /// It answers late.
+    Slow {
+        /// After that time.
+        after: Duration,
+        /// Yes or no.
+        says: bool,
+    },
+    /// It takes the call and never answers.
+    Hangs,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Manner::Answers(true)
+    }
+}
+
+impl Manner {
+    async fn answer(self) -> HookAnswer {
+        let says = match self {
+            Manner::Answers(says) => says,
+            Manner::Slow { after, says } => {
+                sleep(after).await;
+                says
+            }
+            Manner::Hangs => pending().await,
+        };
+        if says { HookAnswer::Yes } else { HookAnswer::No("Forbidden".into()) }
+    }
+}
+
+/// In words of the transcript.
+impl fmt::Display for Manner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |says| if says { "yes" } else { "no" };
+        match self {
+            Manner::Answers(says) => write!(formatter, "says {}", word(*says)),
+            Manner::Slow { after, says } => write!(formatter, "says {} after {after:?}", word(*says)),
+            Manner::Hangs => formatter.write_str("never answers"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Says(bool),
+    Word(String),
+    Slow(Late),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Late {
+    #[serde(deserialize_with = "duration")]
+    after: Duration,
+    #[serde(default = "yes")]
+    says: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl TryFrom<Written> for Manner {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Manner, String> {
+        match written {
+            Written::Says(says) => Ok(Manner::Answers(says)),
+            Written::Slow(Late { after, says }) => Ok(Manner::Slow { after, says }),
+            Written::Word(word) if word == "hang" => Ok(Manner::Hangs),
+            Written::Word(word) => {
+                Err(format!("a hook cannot {word:?}; write true, false, hang or {{after: 20s, says: true}}"))
+            }
+        }
+    }
+}
 
 /// The world around the cluster. Cheap to clone; all clones are the same world.
 #[derive(Clone)]
 pub(crate) struct Around {
+    /// Tells the metrics server the time, whatever the controller's clock shows.
+    cluster: Cluster,
     world: Arc<Mutex<World>>,
     /// Answers by URL; hooks that are not named say yes.
-    hooks: Arc<Mutex<BTreeMap<String, bool>>>,
+    hooks: Arc<Mutex<BTreeMap<String, Manner>>>,
 }
 
 impl Around {
-    pub(crate) fn new(world: World) -> Around {
-        Around { world: Arc::new(Mutex::new(world)), hooks: Arc::default() }
+    pub(crate) fn new(cluster: Cluster, world: World) -> Around {
+        Around { cluster, world: Arc::new(Mutex::new(world)), hooks: Arc::default() }
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
@@ -41,11 +135,11 @@ impl Around {
     }
 
     /// From now on hooks at that URL answer so.
-    pub(crate) fn answer(&self, url: &str, yes: bool) {
-        self.hooks().insert(normal(url), yes);
+    pub(crate) fn answer(&self, url: &str, manner: Manner) {
+        self.hooks().insert(normal(url), manner);
     }
 
-    fn hooks(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+    fn hooks(&self) -> MutexGuard<'_, BTreeMap<String, Manner>> {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,7 +148,7 @@ impl Outside for Around {
     fn read<'a>(&'a self, query: &'a Query, now: Timestamp) -> BoxFuture<'a, Reading> {
         async move {
             let around = self.clone();
-            let server = router(move |text, at| around.world().query(at.unwrap_or(now), text));
+            let server = router(move |text, at| around.world().query(at.unwrap_or(around.cluster.now()), text));
             match timeout(Patience::default().total, ask(server, &query.text)).await {
                 Ok(answer) => providers::understand(query, answer, now).await,
                 Err(_) => Reading::Unavailable("no answer in time".into()),
@@ -64,10 +158,12 @@ impl Outside for Around {
     }
 
     fn call<'a>(&'a self, call: HookCall<'a>) -> BoxFuture<'a, HookAnswer> {
-        let url = call.hook.url.as_str();
-        let yes = self.hooks().get(url).copied().unwrap_or(true);
-        let answer = if yes { HookAnswer::Yes } else { HookAnswer::No(format!("{url} says no")) };
-        std::future::ready(answer).boxed()
+        // An attempt meets what the hook does by then, and waits as long as the controller would.
+        let attempt = move || async move {
+            let manner = self.hooks().get(call.hook.url.as_str()).copied().unwrap_or_default();
+            timeout(call.hook.timeout, manner.answer()).await.map_err(|_| Broken::late())
+        };
+        webhooks::attempts(call.hook, Pauses::default(), attempt).boxed()
     }
 
     fn tell<'a>(&'a self, _notice: &'a notifiers::Request) -> BoxFuture<'a, Result<(), NotifierError>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use controller::rollout_view::{phase_word, read_status};
-use crds::Phase;
+use crds::{CanaryStatus, Phase};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -19,6 +19,9 @@ pub struct Transcript {
     version: u64,
     lines: Vec<Line>,
     states: BTreeMap<String, Shown>,
+    /// Reasons of waits, by Canary.
+    waits: BTreeMap<String, Vec<String>>,
+    leader: String,
     changes: u64,
 }
 
@@ -43,6 +46,8 @@ pub enum Seen {
     Told(String),
     /// What it told as a warning.
     Warned(String),
+    /// What a Canary begins to wait for: the reason, and in words.
+    Waits(String),
     /// What somebody did.
     Done(String),
 }
@@ -53,11 +58,20 @@ struct Shown {
     weight: i32,
     iterations: i32,
     failed_checks: i32,
+    mirrored: bool,
 }
 
 impl Transcript {
     pub(crate) fn new(cluster: &Cluster, begin: Timestamp) -> Transcript {
-        Transcript { begin, version: cluster.version(), lines: Vec::new(), states: BTreeMap::new(), changes: 0 }
+        Transcript {
+            begin,
+            version: cluster.version(),
+            lines: Vec::new(),
+            states: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            leader: String::new(),
+            changes: 0,
+        }
     }
 
     /// All that was seen.
@@ -86,6 +100,7 @@ impl Transcript {
             match object["kind"].as_str() {
                 Some("Canary") => self.canary(now, object),
                 Some("Event") => self.event(now, object),
+                Some("Lease") => self.lease(now, object),
                 Some(_) | None => {}
             }
         }
@@ -94,11 +109,22 @@ impl Transcript {
     fn canary(&mut self, now: Timestamp, canary: &Value) {
         let name = canary["metadata"]["name"].as_str().unwrap_or_default();
         let status = read_status(canary, &mut Vec::new());
+        self.state(now, name, &status);
+        let reasons: Vec<String> = status.waiting_for.iter().map(|wait| wait.reason.clone()).collect();
+        let before = self.waits.insert(name.to_owned(), reasons).unwrap_or_default();
+        // Words alone change with every look; what is news is another reason.
+        for wait in status.waiting_for.iter().filter(|wait| !before.contains(&wait.reason)) {
+            self.push(now, name, Seen::Waits(format!("{}: {}", wait.reason, wait.message)));
+        }
+    }
+
+    fn state(&mut self, now: Timestamp, name: &str, status: &CanaryStatus) {
         let shown = Shown {
             phase: status.phase,
             weight: status.canary_weight,
             iterations: status.iterations,
             failed_checks: status.failed_checks,
+            mirrored: status.mirrored,
         };
         if self.states.get(name) == Some(&shown) {
             return;
@@ -106,6 +132,9 @@ impl Transcript {
         let mut text = phase_word(shown.phase).to_owned();
         if shown.weight > 0 {
             text.push_str(&format!(", weight {}", shown.weight));
+        }
+        if shown.mirrored {
+            text.push_str(", mirrored");
         }
         if shown.iterations > 0 {
             text.push_str(&format!(", iteration {}", shown.iterations));
@@ -116,6 +145,15 @@ impl Transcript {
         self.states.insert(name.to_owned(), shown);
         self.changes += 1;
         self.push(now, name, Seen::State(text));
+    }
+
+    fn lease(&mut self, now: Timestamp, lease: &Value) {
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        if self.leader != holder {
+            self.leader = holder.to_owned();
+            let (subject, what) = if holder.is_empty() { ("serin", "nobody leads") } else { (holder, "leads") };
+            self.push(now, subject, Seen::Done(what.to_owned()));
+        }
     }
 
     fn event(&mut self, now: Timestamp, event: &Value) {
@@ -152,6 +190,7 @@ impl fmt::Display for Line {
             Seen::State(text) => ("=", text),
             Seen::Told(text) => (" ", text),
             Seen::Warned(text) => ("!", text),
+            Seen::Waits(text) => ("~", text),
             Seen::Done(text) => (">", text),
         };
         write!(formatter, "{minutes:>3.0}:{seconds:04.1}  {mark} {}: {text}", self.subject)

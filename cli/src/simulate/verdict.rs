@@ -35,7 +35,8 @@ pub(crate) fn at_rest(cluster: &Cluster) -> bool {
     cluster.list(CANARY, "").iter().all(|canary| {
         let status = read_status(canary, &mut Vec::new());
         match status.phase {
-            Phase::Initialized | Phase::Succeeded | Phase::Failed => true,
+            // What is owed is still to be done: a canary that drains has its pods.
+            Phase::Initialized | Phase::Succeeded | Phase::Failed => status.owed.is_empty(),
             Phase::New
             | Phase::Initializing
             | Phase::Waiting
@@ -92,11 +93,21 @@ pub(crate) fn judge(
     }
     let mut told = transcript.lines().iter().filter_map(|line| match &line.seen {
         Seen::Told(text) | Seen::Warned(text) => Some(text),
-        Seen::State(_) | Seen::Done(_) => None,
+        Seen::State(_) | Seen::Waits(_) | Seen::Done(_) => None,
     });
     for wanted in &expect.events {
         if !told.any(|text| text.contains(wanted.as_str())) {
             objections.push(format!("no event told {wanted:?}, at least not in its turn"));
+            break;
+        }
+    }
+    let mut waits = transcript.lines().iter().filter_map(|line| match &line.seen {
+        Seen::Waits(text) => Some(text),
+        Seen::State(_) | Seen::Told(_) | Seen::Warned(_) | Seen::Done(_) => None,
+    });
+    for wanted in &expect.waits {
+        if !waits.any(|text| text.contains(wanted.as_str())) {
+            objections.push(format!("nobody waited for {wanted:?}, at least not in its turn"));
             break;
         }
     }

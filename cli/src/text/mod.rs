@@ -40,7 +40,7 @@ pub fn rows(rows: &[Row], paint: Paint, namespaces: bool, wide: bool) -> String 
         headings.insert(0, "NAMESPACE");
     }
     if wide {
-        headings.extend(["TARGET", "STRATEGY", "ROUTER", "INTERVAL"]);
+        headings.extend(["TARGET", "STRATEGY", "ROUTER", "INTERVAL", "SOURCE"]);
     }
     headings.push("WAITING FOR");
     let mut table = Table::headed(&headings);
@@ -64,6 +64,7 @@ pub fn rows(rows: &[Row], paint: Paint, namespaces: bool, wide: bool) -> String 
                 Cell::plain(row.strategy),
                 Cell::plain(row.router.clone().unwrap_or_else(|| "-".to_owned())),
                 Cell::plain(row.interval.clone()),
+                Cell::plain(row.source.clone().unwrap_or_else(|| "-".to_owned())),
             ]);
         }
         cells.push(Cell::plain(row.waiting_for.clone().unwrap_or_default()));
@@ -83,6 +84,8 @@ pub fn line(view: &RolloutView) -> String {
     for (role, replicas) in [("primary", view.primary), ("canary", view.canary)] {
         parts.extend(replicas.map(|replicas| format!("{role} {}/{} ready", replicas.ready, replicas.desired)));
     }
+    let commit = view.source.as_ref().and_then(|source| source.short_commit());
+    parts.extend(commit.map(|commit| format!("commit {commit}")));
     parts.extend(view.waiting_for.first().map(|waiting| format!("waiting: {}", waiting.message)));
     parts.join("  ")
 }
@@ -104,6 +107,21 @@ fn heading(view: &RolloutView, paint: Paint) -> String {
         fact("Message:", message.clone(), Tone::Plain);
     }
     fact("Target:", view.target.clone(), Tone::Plain);
+    if let Some(source) = &view.source
+        && let Some(sentence) = source.sentence()
+    {
+        let doubt = if source.provisional { ", not confirmed yet" } else { "" };
+        fact("Source:", format!("{sentence}{doubt}"), Tone::Plain);
+        let path = source.path.as_deref().map(|path| format!("/{path}")).unwrap_or_default();
+        let follows = source.branch.as_deref().or(source.tag.as_deref());
+        let follows = follows.map(|follows| format!(" at {follows}")).unwrap_or_default();
+        if let Some(repository) = &source.repository {
+            fact("  Repository:", format!("{repository}{path}{follows}"), Tone::Plain);
+        }
+        if let Some(pull_request) = &source.pull_request {
+            fact("  Pull request:", pull_request.clone(), Tone::Plain);
+        }
+    }
     fact("Strategy:", strategy(&view.strategy), Tone::Plain);
     if view.strategy.iterations > 0 {
         let (done, all) = (i64::from(view.strategy.iteration), view.strategy.iterations);

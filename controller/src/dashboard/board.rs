@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::cache::{Cache, CanaryKey};
 use crate::clock::Clock;
 
+use super::History;
 use super::view::Objects;
 
 /// Lines drawn before others get their turn.
@@ -20,6 +21,7 @@ const GONE: usize = 256;
 /// The lines of all Canaries.
 pub(super) struct Board {
     cache: Cache,
+    history: History,
     clock: Clock,
     lookers: AtomicUsize,
     bell: watch::Sender<()>,
@@ -63,9 +65,9 @@ pub(super) type Unknown = BTreeSet<Arc<str>>;
 
 impl Board {
     /// Draws from this cache.
-    pub(super) fn new(cache: Cache, clock: Clock) -> Arc<Board> {
+    pub(super) fn new(cache: Cache, history: History, clock: Clock) -> Arc<Board> {
         let state = Mutex::default();
-        Arc::new(Board { cache, clock, lookers: AtomicUsize::new(0), bell: watch::Sender::new(()), state })
+        Arc::new(Board { cache, history, clock, lookers: AtomicUsize::new(0), bell: watch::Sender::new(()), state })
     }
 
     /// Something about the Canary changed. Costs nothing while nobody looks.
@@ -74,6 +76,11 @@ impl Board {
             return;
         }
         self.lock().dirty.insert(key.clone());
+        self.bell.send_replace(());
+    }
+
+    /// Something changed that is about no Canary.
+    pub(super) fn ring(&self) {
         self.bell.send_replace(());
     }
 
@@ -90,10 +97,11 @@ impl Board {
 
     /// Draws some of what changed; true when there is more.
     fn draw_some(&self) -> bool {
+        let leads = self.history.standing().leads;
         let mut state = self.lock();
         for _ in 0..CHUNK {
             let Some(key) = state.dirty.pop_first() else { return false };
-            let line = Objects::of(&self.cache, &key).map(|objects| objects.line(self.clock.now()));
+            let line = Objects::of(&self.cache, &key, leads).map(|objects| objects.line(self.clock.now()));
             state.draw(key, line.and_then(|line| serde_json::to_string(&line).ok()));
         }
         !state.dirty.is_empty()
@@ -209,7 +217,7 @@ mod tests {
             fake.put(CANARY, canary(namespace, name, 10));
         }
         let cache = Cache::new(fake.client(), None, Queue::new(Limits::default(), metrics.clone()), metrics);
-        let board = Board::new(cache.clone(), Clock::System);
+        let board = Board::new(cache.clone(), History::default(), Clock::System);
         let marked = board.clone();
         cache.tell(move |key| marked.mark(key));
         cache.ensure(CANARY);

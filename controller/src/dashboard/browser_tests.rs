@@ -211,6 +211,38 @@ fn whoever_has_no_token_is_asked_for_one_and_sees_what_they_may() {
         .until("document.getElementById('trouble').innerText.includes('may not list canaries in namespace edge')");
 }
 
+#[test]
+fn a_replica_that_stands_by_is_of_use_and_marks_what_it_recorded() {
+    let Some(browser) = Browser::start() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (world, address, stop) = runtime.block_on(async {
+        let world = World::standing_by().await;
+        world.history().follow("serin-7d9c5b4f6-x2k");
+        let dashboard = Dashboard::new(world.context(), Access::Loopback);
+        world.put_told();
+        let (address, stop) = serve(dashboard, 0).await;
+        (world, address, stop)
+    });
+    let mut visit = Visit { browser, world, address, stop, runtime };
+    visit.window(DESK, false);
+    let address = format!("{}/#/shop/basket", visit.address);
+    visit.browser.open(&address);
+    visit.browser.until("document.querySelector('.log')?.innerText.includes('canary weight 10') && document.querySelector('.chart .recalled')");
+    assert!(visit.text("#standing").contains("serin-7d9c5b4f6-x2k leads"), "{}", visit.text("#standing"));
+    assert!(visit.text(".log").contains("Another replica decides"), "{}", visit.text(".log"));
+    assert_eq!(visit.browser.value("document.querySelector('.plot').textContent.includes('recorded from here')"), true);
+    visit.pictures("standing-by");
+    visit.browser.value("document.querySelector('.plot').focus()");
+    visit.browser.press("ArrowLeft");
+    visit.browser.press("ArrowLeft");
+    assert!(visit.text(".readout").contains("5 %"), "{}", visit.text(".readout"));
+
+    visit.world.history().lead(visit.world.now);
+    visit.browser.until("document.getElementById('standing').hidden && document.querySelector('.log').innerText.includes('Recorded since')");
+    visit.pictures("recorded-since");
+    assert_eq!(visit.browser.complaints(), Vec::<String>::new());
+}
+
 /// For looking at the page by hand: `cargo test -p controller --lib -- --ignored dashboard::browser_tests::serves`.
 #[test]
 #[ignore = "serves until it is interrupted"]

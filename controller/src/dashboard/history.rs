@@ -2,14 +2,16 @@
 //! where it stands.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crds::CanaryStatus;
 use jiff::Timestamp;
+use serde::Serialize;
+use serde::ser::Serializer;
 use serde_json::Value;
 
 use crate::cache::CanaryKey;
+use crate::rollout_view::read_status;
 
 use super::story::{LineKind, Past, Story, is_rolling};
 
@@ -27,11 +29,35 @@ pub struct History {
 struct Shared {
     /// Told of each Canary whose history grew.
     listener: OnceLock<Listener>,
-    leads: AtomicBool,
+    /// Told when the standing is another.
+    bell: OnceLock<Bell>,
+    standing: Mutex<Standing>,
     kept: Mutex<Kept>,
 }
 
 type Listener = Box<dyn Fn(&CanaryKey) + Send + Sync>;
+type Bell = Box<dyn Fn() + Send + Sync>;
+
+/// How this replica stands among the others, and since when it records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// It makes the passes.
+    pub leads: bool,
+    /// Who leads, when that is another and known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// Weights and checks are recorded since; in milliseconds.
+    #[serde(serialize_with = "milliseconds", skip_serializing_if = "Option::is_none")]
+    pub seen_since: Option<Timestamp>,
+    /// Decisions are made, and recorded, since; in milliseconds.
+    #[serde(serialize_with = "milliseconds", skip_serializing_if = "Option::is_none")]
+    pub decided_since: Option<Timestamp>,
+}
+
+fn milliseconds<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(Timestamp::as_millisecond).serialize(serializer)
+}
 
 #[derive(Default)]
 struct Kept {
@@ -41,20 +67,55 @@ struct Kept {
 }
 
 impl History {
-    /// Keeps from now on, and tells the listener of each Canary whose history grew.
-    pub fn keep(&self, listener: impl Fn(&CanaryKey) + Send + Sync + 'static) {
+    /// Keeps from now on, and tells the listener of each Canary whose history grew, and the bell of another standing.
+    pub fn keep(
+        &self,
+        now: Timestamp,
+        listener: impl Fn(&CanaryKey) + Send + Sync + 'static,
+        bell: impl Fn() + Send + Sync + 'static,
+    ) {
         // A second dashboard would look at the same history; the first listener stays.
-        let _ = self.shared.listener.set(Box::new(listener));
+        if self.shared.listener.set(Box::new(listener)).is_ok() {
+            let _ = self.shared.bell.set(Box::new(bell));
+            self.stand(|standing| standing.seen_since = Some(now));
+        }
     }
 
-    /// This process makes the passes from now on, so what happens is seen here.
-    pub fn lead(&self) {
-        self.shared.leads.store(true, Ordering::Relaxed);
+    /// This process makes the passes from now on, so what is decided is known here.
+    pub fn lead(&self, now: Timestamp) {
+        self.stand(|standing| {
+            standing.decided_since.get_or_insert(now);
+            (standing.leads, standing.leader) = (true, None);
+        });
     }
 
-    /// True after [`History::lead`].
-    pub fn leads(&self) -> bool {
-        self.shared.leads.load(Ordering::Relaxed)
+    /// Another replica makes the passes.
+    pub fn follow(&self, leader: &str) {
+        let leader = Some(leader.to_owned()).filter(|leader| !leader.is_empty());
+        self.stand(|standing| standing.leader = leader);
+    }
+
+    /// Who leads, and since when this process knows what happens.
+    pub fn standing(&self) -> Standing {
+        self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// As if it had been kept since then.
+    #[cfg(test)]
+    pub(super) fn kept_since(&self, then: Timestamp) {
+        self.stand(|standing| standing.seen_since = Some(then));
+    }
+
+    fn stand(&self, change: impl FnOnce(&mut Standing)) {
+        change(&mut self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(bell) = self.shared.bell.get() {
+            bell();
+        }
+    }
+
+    /// Notes where the Canary stands as another replica has written it.
+    pub fn observe(&self, canary: &Value, now: Timestamp) {
+        self.record(canary, &read_status(canary, &mut Vec::new()), now);
     }
 
     /// Notes where the Canary stands after a pass. What stands already is noted only once.

@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crds::{Check, Phase, WaitingFor};
 use serde_json::json;
@@ -33,9 +33,10 @@ fn checked(weight: i32, seconds: i64, value: &str, result: &str) -> CanaryStatus
 fn keeping() -> (History, Arc<AtomicUsize>) {
     let (history, told) = (History::default(), Arc::new(AtomicUsize::new(0)));
     let counter = told.clone();
-    history.keep(move |_| {
+    let grown = move |_: &CanaryKey| {
         counter.fetch_add(1, Ordering::Relaxed);
-    });
+    };
+    history.keep(at(0), grown, || {});
     (history, told)
 }
 

@@ -18,7 +18,8 @@ use crate::context::Context;
 use crate::fake::Fake;
 use crate::http::Clients;
 use crate::metrics::Metrics;
-use crate::objects::kinds::{CANARY, DEPLOYMENT, POD, SUBJECT_ACCESS_REVIEW, TOKEN_REVIEW};
+use crate::objects::Kind;
+use crate::objects::kinds::{CANARY, DEPLOYMENT, EVENT, POD, SUBJECT_ACCESS_REVIEW, TOKEN_REVIEW};
 use crate::rest::Rest;
 
 #[derive(Parser)]
@@ -38,7 +39,8 @@ impl World {
     /// Without a Canary.
     pub(super) async fn empty() -> World {
         let world = World::standing_by().await;
-        world.history().lead();
+        world.watch(&[CANARY, DEPLOYMENT]).await;
+        world.history().lead(world.ago(3 * 3600));
         world
     }
 
@@ -56,13 +58,18 @@ impl World {
         };
         let controller = Controller::new(settings, surroundings);
         let world = World { fake, controller, now: Timestamp::now() };
-        for kind in [CANARY, DEPLOYMENT] {
-            world.context().cache.ensure(kind);
-            while !world.context().cache.is_synced(kind) {
+        world.watch(&[CANARY]).await;
+        world
+    }
+
+    async fn watch(&self, kinds: &[Kind]) {
+        let cache = &self.context().cache;
+        for kind in kinds {
+            cache.ensure(*kind);
+            while !cache.is_synced(*kind) {
                 tokio::task::yield_now().await;
             }
         }
-        world
     }
 
     /// With ten Canaries, and a dashboard on the loopback that saw them come about.
@@ -137,6 +144,7 @@ impl World {
 
     /// Ten Canaries, as soon as the cache has them.
     pub(super) async fn populate(&self) {
+        self.history().kept_since(self.ago(3 * 3600));
         self.put_all();
         while self.context().cache.canaries().len() < 10 {
             tokio::task::yield_now().await;
@@ -164,7 +172,10 @@ impl World {
             ("registry.test/shop/cart:2.14.0", "registry.test/shop/cart:2.15.0"),
             status("Progressing", 50, 1900, paused),
         );
-        let gate = waiting("ConfirmPromotion", "gate change-board is closed; it is asked again at 21:14:30 UTC");
+        let gate = waiting(
+            "ConfirmPromotion",
+            "gate change-board is closed: not before the board has met; it is asked again at 21:14:30 UTC",
+        );
         self.put(
             "payments",
             "ledger",
@@ -272,7 +283,7 @@ impl World {
         let more = json!({
             "appliedRevision": "6c9f", "promotedRevision": "51ab",
             "waitingFor": [{"reason": "Soaking", "message": "the canary has 25 % of the traffic, next check at 21:14:30 UTC; failed checks: 2, 5 end the rollout"}],
-            "source": {"repository": "git.test/shop/deploy", "path": "apps/checkout", "commit": "4f2c1e9ab77d", "author": "Mia Finch", "message": "checkout: 3.2.0 with the new basket"},
+            "source": {"repository": "git.test/shop/deploy", "path": "apps/checkout", "commit": "4f2c1e9ab77d", "author": {"name": "Mia Finch"}, "message": "checkout: 3.2.0 with the new basket"},
         });
         json_patch::merge(&mut last, &more);
         self.put("shop", "checkout", ("registry.test/shop/checkout:3.1.4", "registry.test/shop/checkout:3.2.0"), last);
@@ -294,6 +305,33 @@ impl World {
                 "status": {"phase": "Running", "containerStatuses": [{"ready": ready, "restartCount": if ready { 0 } else { 4 }, "state": state}]},
             }));
         }
+    }
+
+    /// A rollout at 25 percent, and what a leader told of it.
+    pub(super) fn put_told(&self) {
+        let told = [
+            (900, "Normal", "New revision detected! Scaling up basket.shop"),
+            (800, "Normal", "Advance basket.shop canary weight 5"),
+            (600, "Normal", "Advance basket.shop canary weight 10"),
+            (500, "Warning", "Halt basket.shop advancement request duration 618ms > 500ms"),
+            (400, "Normal", "Advance basket.shop canary weight 25"),
+        ];
+        for (seconds, kind, message) in told {
+            self.fake.put(
+                EVENT,
+                json!({
+                    "metadata": {"namespace": "shop", "name": format!("basket.{seconds}")}, "type": kind, "message": message,
+                    "involvedObject": {"kind": "Canary", "name": "basket"}, "source": {"component": "flagger"},
+                    "firstTimestamp": self.ago(seconds), "lastTimestamp": self.ago(seconds), "count": 1,
+                }),
+            );
+        }
+        let status = json!({
+            "phase": "Progressing", "canaryWeight": 25, "failedChecks": 1, "iterations": 0, "appliedRevision": "6c9f",
+            "promotedRevision": "51ab", "lastTransitionTime": self.ago(400), "lastCheckTime": self.ago(20),
+            "checks": [{"name": "request-success-rate", "result": "Passed", "value": "99.71"}],
+        });
+        self.put("shop", "basket", ("registry.test/shop/basket:1", "registry.test/shop/basket:2"), status);
     }
 
     fn failed_rollout(&self) {

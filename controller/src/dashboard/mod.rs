@@ -1,6 +1,7 @@
 //! The dashboard: one page that shows all rollouts and one in full, live, and gives commands. It feeds on what the
 //! controller sees anyway; a request to the Kubernetes API is made only for somebody who looks (their rights, and the
-//! pods of the rollout that they have open) or acts.
+//! pods and earlier Events of the rollout that they have open) or acts. A replica that does not lead shows the same out of
+//! its own cache.
 
 pub mod access;
 mod board;
@@ -12,6 +13,7 @@ mod history;
 #[cfg(test)]
 mod made_up;
 mod pods;
+mod recall;
 mod routes;
 mod story;
 mod stream;
@@ -19,6 +21,7 @@ mod stream;
 mod tests;
 mod view;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -26,7 +29,7 @@ use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CanaryKey};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::objects::{Kind, kinds};
@@ -35,9 +38,10 @@ use crate::rest::Rest;
 use access::Access;
 use board::Board;
 use pods::Pods;
+use recall::Recall;
 use stream::Seats;
 
-pub use history::History;
+pub use history::{History, Standing};
 
 /// The dashboard of one controller.
 pub struct Dashboard {
@@ -54,17 +58,24 @@ struct Shared {
     cluster_name: String,
     board: Arc<Board>,
     pods: Pods,
+    recall: Recall,
     seats: Arc<Seats>,
 }
 
 impl Dashboard {
     /// The dashboard of this controller, whose history is kept from now on.
     pub fn new(context: &Context, access: Access) -> Dashboard {
-        let board = Board::new(context.cache.clone(), context.clock());
+        let (cache, history, clock) = (context.cache.clone(), context.history.clone(), context.clock());
+        let board = Board::new(cache.clone(), history.clone(), clock.clone());
+        let (marked, rung) = (board.clone(), board.clone());
+        history.keep(clock.now(), move |key| marked.mark(key), move || rung.ring());
         let marked = board.clone();
-        context.cache.tell(move |key| marked.mark(key));
-        let marked = board.clone();
-        context.history.keep(move |key| marked.mark(key));
+        context.cache.tell(move |key| {
+            marked.mark(key);
+            if !history.standing().leads {
+                follow(&cache, &history, &clock, key);
+            }
+        });
         let shared = Shared {
             access,
             cache: context.cache.clone(),
@@ -74,6 +85,7 @@ impl Dashboard {
             cluster_name: context.settings.cluster_name.clone(),
             board,
             pods: Pods::default(),
+            recall: Recall::default(),
             seats: Arc::default(),
         };
         Dashboard { shared: Arc::new(shared) }
@@ -94,6 +106,17 @@ impl Dashboard {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         axum::serve(listener, routes::router(self.shared, stop)).with_graceful_shutdown(end).await
+    }
+}
+
+/// What a replica that makes no passes learns from a Canary that has changed: all that the leader wrote into its status.
+fn follow(cache: &Cache, history: &History, clock: &Clock, key: &CanaryKey) {
+    match cache.canary(key) {
+        Some(canary) => history.observe(&canary, clock.now()),
+        None => {
+            history.forget(key);
+            cache.retain(key, &BTreeSet::new());
+        }
     }
 }
 
@@ -123,7 +146,7 @@ pub async fn bind(address: &str) -> std::io::Result<(TcpListener, bool)> {
 /// What the dashboard asks of the Kubernetes API beyond what the controller does: kinds and verbs; rights derive from
 /// this. Reviews are asked for only where tokens are.
 pub fn resources(access: bool) -> Vec<(Kind, &'static [&'static str])> {
-    let mut resources: Vec<(Kind, &'static [&'static str])> = vec![(kinds::POD, &["list"])];
+    let mut resources: Vec<(Kind, &'static [&'static str])> = vec![(kinds::POD, &["list"]), (kinds::EVENT, &["list"])];
     if access {
         resources.push((kinds::TOKEN_REVIEW, &["create"]));
         resources.push((kinds::SUBJECT_ACCESS_REVIEW, &["create"]));

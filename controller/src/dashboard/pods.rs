@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::cache::CanaryKey;
 use crate::objects::kinds::POD;
 use crate::problem::ApiProblem;
-use crate::rest::Rest;
+use crate::rest::{Rest, Select};
 use crate::rollout_view::{PodView, common_selector};
 
 use super::view::Objects;
@@ -48,7 +48,7 @@ impl Pods {
         }
         let (target, primary) = (objects.target.as_ref(), objects.primary.as_ref());
         let Some(selector) = common_selector(target, primary) else { return Ok(Arc::default()) };
-        let listed = rest.list(POD, &key.namespace, &selector, SHOWN).await?;
+        let listed = rest.list(POD, &key.namespace, Select::Labels(&selector), SHOWN).await?;
         let mut pods: Vec<PodView> = listed.iter().map(|pod| PodView::of(pod, target, primary)).collect();
         pods.sort_by_cached_key(|pod| (pod.tag.is_none(), pod.tag, pod.name.clone()));
         let pods = Arc::new(pods);

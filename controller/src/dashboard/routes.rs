@@ -51,6 +51,7 @@ pub(super) fn router(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Router
         .route("/session", get(session))
         .route("/stream", get(move |state, headers, query| open_stream(state, headers, query, stop)))
         .route("/rollouts/{namespace}/{name}/pods", get(pods))
+        .route("/rollouts/{namespace}/{name}/events", get(recalled))
         .route("/rollouts/{namespace}/{name}/command", post(give))
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "there is no such thing") });
     let page = ASSETS.into_iter().fold(Router::new(), |page, (path, content_type, text)| {
@@ -88,14 +89,12 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     response
 }
 
-/// Who asks, when this replica is the one that knows.
+/// Who asks, when this replica knows something.
 async fn admit(shared: &Shared, headers: &HeaderMap) -> Result<Asker, Failure> {
     let asker = shared.access.admit(headers).await?;
-    if !shared.history.leads() {
-        return Err(Failure::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "another replica leads, or none does yet; it is looked for again",
-        ));
+    if !shared.cache.is_synced(CANARY) {
+        let why = shared.cache.problem(CANARY).unwrap_or_else(|| "the Canaries are being listed".to_owned());
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
     Ok(asker)
 }
@@ -153,9 +152,25 @@ async fn pods(
     shared.access.demand(&asker, Right::See, &namespace).await?;
     shared.access.demand(&asker, Right::SeePods, &namespace).await?;
     let key = CanaryKey::new(&namespace, &name);
-    let objects = Objects::of(&shared.cache, &key).ok_or_else(|| Failure::missing(&key))?;
+    let leads = shared.history.standing().leads;
+    let objects = Objects::of(&shared.cache, &key, leads).ok_or_else(|| Failure::missing(&key))?;
     let pods = shared.pods.of(&key, &objects, &shared.rest).await?;
     Ok(Json(json!({ "at": shared.clock.now().as_millisecond(), "pods": *pods })))
+}
+
+/// What the controllers have told of the Canary, whichever replica that was. No more than the log, so nobody needs
+/// another right for it.
+async fn recalled(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<Value>, Failure> {
+    let asker = admit(&shared, &headers).await?;
+    shared.access.demand(&asker, Right::See, &namespace).await?;
+    let key = CanaryKey::new(&namespace, &name);
+    shared.cache.canary(&key).ok_or_else(|| Failure::missing(&key))?;
+    let recalled = shared.recall.of(&key, &shared.rest).await?;
+    Ok(Json(json!({ "at": shared.clock.now().as_millisecond(), "log": recalled.log, "weights": recalled.weights })))
 }
 
 #[derive(Deserialize)]

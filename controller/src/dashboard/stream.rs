@@ -18,6 +18,7 @@ use crate::cache::CanaryKey;
 use super::Shared;
 use super::access::{Asker, Refusal, Right};
 use super::board::{Looker, Unknown};
+use super::history::Standing;
 use super::view::Objects;
 
 /// Streams at once.
@@ -107,6 +108,8 @@ struct Telling {
     looker: Looker,
     /// What was told last; nothing before the first.
     told: Told,
+    /// The standing that was told last.
+    stood: Option<Standing>,
     sees: Sees,
     until: Instant,
     stop: watch::Receiver<bool>,
@@ -146,7 +149,7 @@ fn messages(
     let looker = shared.board.look();
     let until = Instant::now() + LIFETIME;
     let (told, sees) = (Told::Nothing, Sees::default());
-    let telling = Telling { shared, asker, wanted, looker, told, sees, until, stop, _seat: seat };
+    let telling = Telling { shared, asker, wanted, looker, told, stood: None, sees, until, stop, _seat: seat };
     stream::unfold(telling, |mut telling| async move {
         let message = telling.next().await?;
         Some((message, telling))
@@ -179,7 +182,12 @@ impl Telling {
             };
             match message {
                 Ok(Some(message)) => return Some(message),
-                Ok(None) => {}
+                Ok(None) => {
+                    if self.stood.as_ref() != Some(&self.shared.history.standing()) {
+                        let data = format!("{{\"at\":{},\"standing\":{}}}", self.now(), self.standing());
+                        return Some(Message { name: "standing", data });
+                    }
+                }
                 Err(refusal) => {
                     self.told = Told::End;
                     return Some(Message { name: "refused", data: json!({"error": refusal.to_string()}).to_string() });
@@ -212,7 +220,9 @@ impl Telling {
             return Ok(None);
         }
         // The lines are JSON already.
-        let mut data = format!("{{\"at\":{},\"everything\":{},\"rollouts\":[", self.now(), self.sees.everything);
+        let (at, standing) = (self.now(), self.standing());
+        let mut data =
+            format!("{{\"at\":{at},\"standing\":{standing},\"everything\":{},\"rollouts\":[", self.sees.everything);
         for (index, line) in news.lines.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             // Writing to a string cannot fail.
@@ -241,13 +251,14 @@ impl Telling {
     }
 
     async fn rollout(&mut self, key: &CanaryKey) -> Result<Option<Message>, Refusal> {
+        let leads = self.shared.history.standing().leads;
         let marked = self.looker.marked(key);
         match (&self.told, marked) {
             (Told::Version(told), Some(marked)) if *told == marked => return Ok(None),
             (Told::Missing, None) => return Ok(None),
             (Told::Nothing | Told::Version(_) | Told::Missing | Told::End, _) => {}
         }
-        let Some((version, objects)) = marked.zip(Objects::of(&self.shared.cache, key)) else {
+        let Some((version, objects)) = marked.zip(Objects::of(&self.shared.cache, key, leads)) else {
             self.told = Told::Missing;
             return Ok(Some(Message { name: "missing", data: json!({"at": self.now()}).to_string() }));
         };
@@ -255,8 +266,15 @@ impl Telling {
         let may_act = self.shared.access.may(&self.asker, Right::Act, &key.namespace).await?;
         let rollout = objects.rollout(self.shared.history.of(key), self.shared.clock.now());
         let rollout = serde_json::to_string(&rollout).unwrap_or_else(|_| "null".into());
-        let data = format!("{{\"at\":{},\"mayAct\":{may_act},\"rollout\":{rollout}}}", self.now());
+        let (at, standing) = (self.now(), self.standing());
+        let data = format!("{{\"at\":{at},\"standing\":{standing},\"mayAct\":{may_act},\"rollout\":{rollout}}}");
         Ok(Some(Message { name: "rollout", data }))
+    }
+
+    /// JSON of the standing, which is told with it.
+    fn standing(&mut self) -> String {
+        let standing = self.stood.insert(self.shared.history.standing());
+        serde_json::to_string(standing).unwrap_or_else(|_| "null".into())
     }
 
     fn now(&self) -> i64 {

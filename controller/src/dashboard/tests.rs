@@ -302,13 +302,71 @@ async fn streams_are_counted() {
     assert_eq!(again.status(), StatusCode::OK);
 }
 
-#[tokio::test]
-async fn a_replica_that_does_not_lead_says_so_and_lets_go() {
+/// A replica that stands by, with one rollout of which the leader has told in Events.
+async fn standing_by() -> (World, Site) {
     let world = World::standing_by().await;
     let site = Site::new(Dashboard::new(world.context(), Access::Loopback));
-    let answer = site.send(get("/api/session").body(Body::empty()).unwrap()).await;
-    assert_eq!(
-        (answer.status(), answer.headers()["connection"].to_str().unwrap()),
-        (StatusCode::SERVICE_UNAVAILABLE, "close")
-    );
+    world.history().follow("serin-7d9c");
+    world.put_told();
+    while world.context().cache.canaries().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    (world, site)
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_shows_what_it_sees_and_says_who_leads() {
+    let (world, site) = standing_by().await;
+    let answer = site.send(get("/api/stream?namespace=shop&name=basket").body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut frames = answer.into_body().into_data_stream();
+    let (_, mut data) = event(&mut frames).await;
+    let standing = &data["standing"];
+    assert_eq!((&standing["leads"], &standing["leader"]), (&json!(false), &json!("serin-7d9c")));
+    assert!(standing["seenSince"].is_i64() && standing["decidedSince"].is_null(), "{standing}");
+    // Its workloads are watched because somebody looks.
+    while data["rollout"]["canaryImages"] != json!(["registry.test/shop/basket:2"]) {
+        data = event(&mut frames).await.1;
+    }
+    let mut basket = world.fake.object(CANARY, "shop", "basket").unwrap();
+    basket["status"]["canaryWeight"] = 50.into();
+    world.fake.put(CANARY, basket);
+    while data["rollout"]["weight"] != 50 {
+        data = event(&mut frames).await.1;
+    }
+    let weights: Vec<&Value> =
+        data["rollout"]["history"]["samples"].as_array().unwrap().iter().map(|sample| &sample[1]).collect();
+    assert_eq!(weights, [&json!(25), &json!(50)], "what the leader writes is recorded here as well");
+    assert_eq!(world.fake.requests(), Vec::<String>::new(), "looking costs no request on the loopback");
+
+    let (status, _) = site.json(command("shop/basket").body(body(&json!({"verb": "pause"}))).unwrap()).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "commands are annotations, which any replica may write");
+
+    world.history().lead(world.now);
+    loop {
+        let (name, data) = event(&mut frames).await;
+        assert!(name == "standing" || name == "rollout", "{name}");
+        if data["standing"]["leads"] == true {
+            assert_eq!(data["standing"]["decidedSince"], world.now.as_millisecond());
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_before_is_asked_of_the_cluster_when_somebody_looks() {
+    let (world, site) = standing_by().await;
+    for _ in 0..5 {
+        let (status, told) = site.json(get("/api/rollouts/shop/basket/events").body(Body::empty()).unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{told}");
+        let weights: Vec<&Value> = told["weights"].as_array().unwrap().iter().map(|weight| &weight[1]).collect();
+        assert_eq!(weights, [&json!(0), &json!(5), &json!(10), &json!(25)]);
+        assert_eq!(told["log"].as_array().unwrap().len(), 5);
+    }
+    assert_eq!(world.fake.requests().len(), 1, "{:?}", world.fake.requests());
+    let (status, _) = site.json(get("/api/rollouts/shop/nothing/events").body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (world, site) = with_tokens().await;
+    let (status, _) = site.json(as_mia(get("/api/rollouts/secret/plan/events")).body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{:?}", world.fake.requests());
 }

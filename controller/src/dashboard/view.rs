@@ -123,6 +123,14 @@ struct Source {
     author: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    branch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_request: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied_by: Option<String>,
 }
 
 /// What the cache has of one rollout.
@@ -136,12 +144,17 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    /// Looks into the cache; `None` when there is no such Canary.
-    pub(super) fn of(cache: &Cache, key: &CanaryKey) -> Option<Objects> {
+    /// Looks into the cache; `None` when there is no such Canary. The passes of a replica that leads have asked for the
+    /// workloads; where there are none, the one who looks asks: the kind is watched from then on.
+    pub(super) fn of(cache: &Cache, key: &CanaryKey, leads: bool) -> Option<Objects> {
         let canary = Arc::unwrap_or_clone(cache.canary(key)?);
         let workload = |name: &str| {
             let kind = workload_kind(&canary)?;
-            cache.get(kind, &key.namespace, name).map(Arc::unwrap_or_clone)
+            if leads {
+                return cache.get(kind, &key.namespace, name).map(Arc::unwrap_or_clone);
+            }
+            let (packed, _) = cache.ask(key, kind, &key.namespace, name);
+            packed.map(|packed| packed.parse())
         };
         let name = canary.pointer("/spec/targetRef/name").and_then(Value::as_str).unwrap_or_default();
         let (target, primary) = (workload(name), workload(&format!("{name}-primary")));
@@ -264,14 +277,19 @@ fn asked_for(metric: &Value) -> Option<CheckLine> {
 }
 
 fn source(canary: &Value) -> Option<Source> {
-    let source = canary.pointer("/status/source").filter(|source| source.is_object())?;
-    let text = |field: &str| source[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let source: crds::Source = serde_json::from_value(canary.pointer("/status/source")?.clone()).ok()?;
+    source.sentence()?;
+    let author = source.author.and_then(|author| author.name.or(author.mail));
     Some(Source {
-        repository: text("repository"),
-        path: text("path"),
-        commit: text("commit"),
-        author: text("author"),
-        message: text("message"),
+        repository: source.repository,
+        path: source.path,
+        commit: source.commit,
+        author,
+        message: source.message,
+        branch: source.branch,
+        revision: source.revision,
+        pull_request: source.pull_request.filter(|url| url.starts_with("https://")),
+        applied_by: source.applied_by.map(|by| by.to_string()),
     })
 }
 
@@ -317,9 +335,10 @@ mod tests {
     #[test]
     fn the_commit_is_shown_where_it_is_known() {
         assert_eq!(rollout(json!({"phase": "Progressing"}))["source"], Value::Null);
-        let source = json!({"commit": "4f2c1e9", "author": "mia", "repository": 7});
+        let source = json!({"commit": "4f2c1e9", "author": {"name": "mia"}, "pullRequest": "javascript:alert(1)"});
         let shown = rollout(json!({"phase": "Progressing", "source": source}));
         assert_eq!(shown["source"], json!({"commit": "4f2c1e9", "author": "mia"}));
+        assert_eq!(rollout(json!({"phase": "Progressing", "source": {"images": []}}))["source"], Value::Null);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::{AlertProviderSpec, Check, Phase};
+use crds::{AlertProviderSpec, Check, Phase, Source};
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use rollout::spec::{Severity, Spec, Strategy};
@@ -274,7 +274,7 @@ pub fn wants(least: Severity, news: Severity) -> bool {
 }
 
 /// What describes a Canary in a notice. `cluster` may be empty.
-pub fn fields(spec: &Spec, namespace: &str, cluster: &str) -> Vec<(String, String)> {
+pub fn fields(spec: &Spec, source: Option<&Source>, namespace: &str, cluster: &str) -> Vec<(String, String)> {
     let mut fields = Vec::new();
     if !cluster.is_empty() {
         fields.push(("Cluster".to_owned(), cluster.to_owned()));
@@ -284,6 +284,19 @@ pub fn fields(spec: &Spec, namespace: &str, cluster: &str) -> Vec<(String, Strin
     fields.push(("Failed checks threshold".to_owned(), spec.threshold.to_string()));
     fields.push(("Progress deadline".to_owned(), format!("{}s", spec.progress_deadline.as_secs())));
     fields.push(("Traffic routing".to_owned(), routing(&spec.strategy)));
+    for (word, value) in source.map(Source::facts).unwrap_or_default() {
+        let title = match word {
+            "repository" => "Repository",
+            "commit" => "Commit",
+            "author" => "Author",
+            "message" => "Change",
+            "pullRequest" => "Pull request",
+            "appliedBy" => "Applied by",
+            // Of use to programs, which read the status.
+            _ => continue,
+        };
+        fields.push((title.to_owned(), value));
+    }
     fields
 }
 

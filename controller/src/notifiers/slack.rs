@@ -27,10 +27,15 @@ impl Notifier for Slack {
     }
 }
 
+/// Messages of commits stand in fields, and whoever writes one shall call nobody by `<!channel>`.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 /// A message with one attachment.
 pub(super) fn message(notice: &Notice, sender: &Sender, colour: &str) -> Value {
     let fields = notice.fields.iter();
-    let fields: Vec<_> = fields.map(|(title, value)| json!({"title": title, "value": value, "short": false})).collect();
+    let fields: Vec<_> = fields.map(|(title, value)| json!({"title": title, "value": escaped(value), "short": false})).collect();
     json!({
         "channel": sender.channel,
         "username": sender.username,

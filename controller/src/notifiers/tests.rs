@@ -145,7 +145,7 @@ fn severity_is_a_floor() {
 fn the_fields_describe_the_canary() {
     let mut spec = spec();
     let pairs = |spec: &Spec, cluster: &str| {
-        let fields = fields(spec, "shop", cluster);
+        let fields = fields(spec, None, "shop", cluster);
         fields.iter().map(|(title, value)| format!("{title}={value}")).collect::<Vec<_>>().join("; ")
     };
     assert_eq!(

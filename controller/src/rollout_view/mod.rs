@@ -8,7 +8,7 @@ mod tree;
 
 use std::collections::BTreeSet;
 
-use crds::{CanaryStatus, Check, CommandTaken, Phase, WaitingFor};
+use crds::{CanaryStatus, Check, CommandTaken, Phase, Source, WaitingFor};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -85,6 +85,12 @@ pub struct RolloutView {
     /// Seconds since the phase, the weight or an iteration last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_transition_seconds: Option<i64>,
+    /// Where the revision comes from that is rolled out now, or was last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Where the revision comes from that the primary runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promoted_source: Option<Source>,
     /// The command taken last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_command: Option<CommandTaken>,
@@ -191,6 +197,8 @@ impl RolloutView {
             primary: snapshot.primary.as_ref().map(health::replicas),
             canary: snapshot.target.as_ref().map(health::replicas),
             last_transition_seconds: status.last_transition_time.map(|then| seconds_between(then, now)),
+            source: status.source.clone(),
+            promoted_source: status.promoted_source.clone(),
             last_command: status.last_command.clone(),
             tree: seen.tree(),
             events: events(&snapshot.events, now, detail),

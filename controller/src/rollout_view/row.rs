@@ -37,6 +37,9 @@ pub struct Row {
     pub router: Option<String>,
     /// Time between two looks.
     pub interval: String,
+    /// Where the revision comes from, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// `spec.suspend` is set.
     pub suspended: bool,
     /// The rollout is held by `serin pause`.
@@ -61,6 +64,7 @@ impl Row {
             strategy: view.strategy.name,
             router: view.strategy.router,
             interval: view.analysis.interval,
+            source: view.source.as_ref().and_then(crds::Source::sentence),
             suspended: view.suspended,
             paused: view.paused,
         }

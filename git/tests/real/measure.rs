@@ -23,7 +23,7 @@ fn one_file_of_a_thousand() {
         let before = resident();
         let started = Instant::now();
         let head = mirror.fetch(&remote, &limits).expect("fetch").commit.id;
-        println!("{name}: first fetch {:?}, {} KiB on disk", started.elapsed(), mirror.disk_bytes() >> 10);
+        eprintln!("{name}: first fetch {:?}, {} KiB on disk", started.elapsed(), mirror.disk_bytes() >> 10);
         let mut times = (0..10)
             .map(|round| {
                 world.write("apps/7/7.yaml", manifest(7, round + 1 + name.len() as u32));
@@ -39,14 +39,14 @@ fn one_file_of_a_thousand() {
         times.sort();
         let started = Instant::now();
         mirror.fetch(&remote, &limits).expect("fetch");
-        println!(
+        eprintln!(
             "{name}: one file changed: fetch median {:?}, worst {:?}; reading 1002 files {:?}; nothing changed {:?}",
             times[5].0,
             times[9].0,
             times[5].1,
             started.elapsed()
         );
-        println!(
+        eprintln!(
             "{name}: resident before {before} KiB, after {} KiB, peak {} KiB; first head {head}",
             resident(),
             peak()

@@ -99,7 +99,9 @@ impl Pass<'_> {
             return Desired::steady(&self.state);
         }
         self.begin_run(weight, target);
-        self.event(false, format!("New revision detected! Restarting analysis for {}", self.target_name()));
+        self.attribute(target);
+        let from = self.by_source();
+        self.event(false, format!("New revision detected! Restarting analysis for {}{from}", self.target_name()));
         self.wait("AnalysisRestarted", "a newer revision is being analysed from the start".into());
         Desired::steady(&self.state)
     }
@@ -298,7 +300,8 @@ impl Pass<'_> {
 
     fn hold_at_gate(&mut self, kind: HookKind) {
         self.state.checked_at = Some(self.now);
-        let gate = self.refusal(kind).map_or_else(String::new, |(gate, _)| gate.to_owned());
+        let (gate, why) = self.refusal(kind).unwrap_or_default();
+        let (gate, why) = (gate.to_owned(), why.to_owned());
         let told = format!("Halt {} advancement waiting for approval {gate}", self.canary());
         let news = !self.memory.told.contains(&told);
         let (reason, alert) = if kind == HookKind::ConfirmPromotion {
@@ -314,7 +317,10 @@ impl Pass<'_> {
             }
         }
         let again = self.after(self.now, self.spec.interval);
-        self.wait(reason, format!("gate {gate} is closed; it is asked again at {} UTC", again.strftime("%H:%M:%S")));
+        self.wait(
+            reason,
+            format!("gate {gate} is closed: {why}; it is asked again at {} UTC", again.strftime("%H:%M:%S")),
+        );
         self.memory.held = self.waiting.last().cloned();
         self.wake_at(again);
     }

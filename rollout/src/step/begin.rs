@@ -9,8 +9,6 @@ use crate::state::Stage;
 
 use super::{Flow, Pass};
 
-const CONFIRM_ROLLOUT_CLOSED: &str = "a confirm-rollout gate is closed; open it, or take the change back";
-
 impl Pass<'_> {
     /// Begins the rollout of what the target holds, unless the primary is busy or a gate is closed. Nothing of the
     /// new revision is written down before that, so none is lost.
@@ -23,9 +21,9 @@ impl Pass<'_> {
         }
         if self.has_hooks(HookKind::ConfirmRollout) {
             self.need(&[Ask::Hooks(HookKind::ConfirmRollout)])?;
-            if let Some((gate, _)) = self.refusal(HookKind::ConfirmRollout) {
-                let gate = gate.to_owned();
-                self.enter_waiting(target, &gate);
+            if let Some((gate, why)) = self.refusal(HookKind::ConfirmRollout) {
+                let (gate, why) = (gate.to_owned(), why.to_owned());
+                self.enter_waiting(target, &gate, &why);
                 return Ok(self.hold_rollout(target));
             }
             self.tell_passed(HookKind::ConfirmRollout);
@@ -33,7 +31,7 @@ impl Pass<'_> {
         Ok(self.start(target))
     }
 
-    fn enter_waiting(&mut self, target: &TargetSeen, gate: &str) {
+    fn enter_waiting(&mut self, target: &TargetSeen, gate: &str, why: &str) {
         self.state.applied = Some(target.revision.clone());
         let before = self.state.stage.weight();
         let weight = self.kept_weight(before);
@@ -41,12 +39,17 @@ impl Pass<'_> {
         if weight < before {
             self.owe(Owed::ScaleDown);
         }
-        self.memory.asked_at = Some(self.now);
         self.event(true, format!("Halt {} advancement waiting for approval {gate}", self.canary()));
         if !self.gate_muted(gate) {
             self.alert(Severity::Warn, false, "Canary is waiting for approval.".into());
         }
-        self.wait("ConfirmRollout", CONFIRM_ROLLOUT_CLOSED.into());
+        self.hold_at_rollout_gate(gate, why);
+    }
+
+    fn hold_at_rollout_gate(&mut self, gate: &str, why: &str) {
+        self.memory.asked_at = Some(self.now);
+        self.wait("ConfirmRollout", format!("gate {gate} is closed: {why}; open it, or take the change back"));
+        self.memory.held = self.waiting.last().cloned();
         self.wake_at(self.after(self.now, self.spec.interval));
     }
 
@@ -61,7 +64,8 @@ impl Pass<'_> {
         self.state.owed.retain(|owed| *owed != Owed::ScaleDown);
         self.state.paused = false;
         self.begin_run(weight, target);
-        self.event(false, format!("New revision detected! Scaling up {}", self.target_name()));
+        self.attribute(target);
+        self.event(false, format!("New revision detected! Scaling up {}{}", self.target_name(), self.by_source()));
         self.alert(Severity::Info, true, "New revision detected, progressing canary analysis.".into());
         self.memory.scaled_up_at = Some(self.now);
         self.memory.ready_since = None;
@@ -86,7 +90,9 @@ impl Pass<'_> {
             self.state.applied = Some(target.revision.clone());
             self.state.since = Some(self.now);
             self.memory.asked_at = None;
-            self.event(false, format!("New revision detected! Waiting for approval of {}", self.target_name()));
+            self.attribute(target);
+            let from = self.by_source();
+            self.event(false, format!("New revision detected! Waiting for approval of {}{from}", self.target_name()));
         }
         if self.state.paused {
             self.wait("Paused", "paused by command; resume to go on".into());
@@ -94,7 +100,7 @@ impl Pass<'_> {
         }
         let due = self.memory.asked_at.map_or(self.now, |asked| self.after(asked, self.spec.interval));
         if due > self.now {
-            self.wait("ConfirmRollout", CONFIRM_ROLLOUT_CLOSED.into());
+            self.waiting.extend(self.memory.held.clone());
             self.wake_at(due);
             return Ok(self.hold_rollout(target));
         }
@@ -102,10 +108,9 @@ impl Pass<'_> {
         if self.rollback_asked().is_some() {
             return Ok(self.roll_back_by_hook());
         }
-        if self.refusal(HookKind::ConfirmRollout).is_some() {
-            self.memory.asked_at = Some(self.now);
-            self.wait("ConfirmRollout", CONFIRM_ROLLOUT_CLOSED.into());
-            self.wake_at(self.after(self.now, self.spec.interval));
+        if let Some((gate, why)) = self.refusal(HookKind::ConfirmRollout) {
+            let (gate, why) = (gate.to_owned(), why.to_owned());
+            self.hold_at_rollout_gate(&gate, &why);
             return Ok(self.hold_rollout(target));
         }
         self.tell_passed(HookKind::ConfirmRollout);

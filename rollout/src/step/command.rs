@@ -2,6 +2,7 @@
 
 use crds::{CommandTaken, Phase};
 
+use crate::effect::Effect;
 use crate::observation::{Command, TargetSeen};
 use crate::readiness::Readiness;
 use crate::spec::Severity;
@@ -20,9 +21,12 @@ impl Pass<'_> {
         if self.state.last_command.as_ref().is_some_and(|last| last.id == command.id) {
             return;
         }
+        let before = self.effects.len();
         let outcome = self.carry_out(command);
         let by = command.by.clone().unwrap_or_else(|| "someone".into());
-        self.event(false, format!("Command {} by {by} on {}: {outcome}", command.verb, self.canary()));
+        let message = format!("Command {} by {by} on {}: {outcome}", command.verb, self.canary());
+        // What it brought about is told after it.
+        self.effects.insert(before, Effect::Event { warning: false, message });
         self.state.last_command = Some(CommandTaken {
             id: command.id.clone(),
             command: command.verb.clone(),

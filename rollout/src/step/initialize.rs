@@ -3,7 +3,7 @@
 use crate::desired::{Desired, PrimaryAction, ScaleAction};
 use crate::observation::{TargetSeen, Traffic};
 use crate::readiness::Readiness;
-use crate::spec::Severity;
+use crate::spec::{Severity, Strategy};
 use crate::state::{Promoted, Stage};
 
 use super::{Flow, Pass};
@@ -95,7 +95,13 @@ impl Pass<'_> {
                 }
             }
             Traffic::Split { weight: seen, .. } => {
-                self.wait("TrafficShifting", format!("the routes send {seen} % to the canary, {weight} % is wanted"))
+                // In A/B testing the weight is that of those who match.
+                let whom = match &self.spec.strategy {
+                    Strategy::AbTesting { .. } => " of those who match",
+                    Strategy::Canary { .. } | Strategy::BlueGreen { .. } => "",
+                };
+                let message = format!("the routes send {seen} %{whom} to the canary, {weight} % is wanted");
+                self.wait("TrafficShifting", message);
             }
             Traffic::Pending(why) => self.wait("RouteNotAccepted", why.clone()),
             Traffic::Missing => self.wait("RouteCreating", "the routes are being created".into()),

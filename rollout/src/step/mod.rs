@@ -12,6 +12,7 @@ mod end;
 mod idle;
 mod initialize;
 mod promote;
+mod source;
 
 use crds::WaitingFor;
 use jiff::Timestamp;
@@ -78,6 +79,7 @@ pub fn step(input: Input<'_>) -> Outcome {
         settings: input.settings,
         now: input.now,
         state: input.state.clone(),
+        former: input.state,
         memory: input.memory.clone(),
         effects: Vec::new(),
         waiting: Vec::new(),
@@ -100,6 +102,7 @@ struct Pass<'a> {
     settings: &'a Settings,
     now: Timestamp,
     state: State,
+    former: &'a State,
     memory: Memory,
     effects: Vec<Effect>,
     waiting: Vec<WaitingFor>,
@@ -155,6 +158,9 @@ impl Pass<'_> {
 
     fn finish(mut self, desired: Desired) -> Step {
         self.memory.looked = true;
+        if let Some(target) = &self.seen.target {
+            self.attribute(target);
+        }
         for owed in &self.state.owed {
             match owed {
                 Owed::Alert { .. } => self.effects.push(Effect::Deliver(owed.clone())),
@@ -183,12 +189,18 @@ impl Pass<'_> {
         }
     }
 
-    /// Notes since when the routes express what the state wants. After a restart the time of the last transition
-    /// stands in, because the routes were written right after it.
+    /// Notes since when the routes express what the state wants. After a restart, and when another controller has moved
+    /// them, the time of the last transition stands in, because the routes were written right after it.
     fn match_traffic(&mut self) {
         let wanted = Traffic::Split { weight: self.state.stage.weight(), mirrored: self.state.stage.mirrored() };
         if self.seen.traffic == wanted {
-            let known = !self.memory.looked && !matches!(self.state.stage, Stage::New | Stage::Initializing);
+            let by_another = self.memory.matched.as_ref().is_some_and(|matched| *matched != wanted);
+            if by_another {
+                self.memory.matched_since = None;
+            }
+            self.memory.matched = Some(wanted);
+            let stands = !self.memory.looked || by_another;
+            let known = stands && !matches!(self.state.stage, Stage::New | Stage::Initializing);
             let since = if known { self.state.since.unwrap_or(self.now) } else { self.now };
             self.memory.matched_since.get_or_insert(since);
             let ready = |target: &TargetSeen| target.readiness == Readiness::Ready;
@@ -199,6 +211,7 @@ impl Pass<'_> {
             }
         } else {
             self.memory.matched_since = None;
+            self.memory.matched = None;
         }
     }
 
@@ -207,6 +220,7 @@ impl Pass<'_> {
         let moved = stage.weight() != self.state.stage.weight() || stage.mirrored() != self.state.stage.mirrored();
         if moved {
             self.memory.matched_since = None;
+            self.memory.matched = None;
         }
         let had_traffic = self.has_traffic();
         if stage != self.state.stage {

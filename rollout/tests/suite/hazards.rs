@@ -319,6 +319,22 @@ fn hazard_17_a_canary_is_scaled_down_only_after_its_traffic_has_drained() {
 }
 
 #[test]
+fn hazard_17_what_another_controller_moved_drains_from_when_that_moved_it() {
+    let state = State { since: Some(at(590)), ..under_way(Stage::Finalising { reverted: false }) };
+    let scale = |now| {
+        let look = Look::new(spec(canary()), state.clone()).with(|look| {
+            look.seen.traffic = Traffic::Split { weight: 0, mirrored: false };
+            // This one has seen the half of it all the time, and nothing in between.
+            look.memory.matched = Some(Traffic::Split { weight: 50, mirrored: false });
+            look.now = at(now);
+        });
+        look.go().step.desired.target
+    };
+    assert_eq!(scale(600), ScaleAction::Keep);
+    assert_eq!(scale(620), ScaleAction::Down);
+}
+
+#[test]
 fn hazard_18_the_rollback_hook_is_asked_while_waiting_and_at_every_gate() {
     for stage in [Stage::Waiting { weight: 0 }, Stage::Progressing(run(20)), Stage::WaitingPromotion(run(60))] {
         let look = Look::new(spec(canary()), under_way(stage)).hook(HookKind::Rollback, "panic", HookAnswer::Yes);

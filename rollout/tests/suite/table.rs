@@ -6,6 +6,7 @@ mod commands;
 mod ends;
 mod gates;
 mod judging;
+mod source;
 mod steps;
 mod windows;
 

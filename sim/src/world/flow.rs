@@ -108,7 +108,6 @@ impl Users {
         if requests == 0 {
             return;
         }
-        scene.tick.requests += requests;
         for (jar, requests) in self.jars.deal(requests, scene.at, scene.rng) {
             let cookies = contents(&jar);
             let plan = match self.plans.get(&cookies) {
@@ -120,6 +119,10 @@ impl Users {
                     plan
                 }
             };
+            if self.class.patient && plan.ways.iter().all(|way| matches!(way.place, Place::Refused(..))) {
+                continue;
+            }
+            scene.tick.requests += requests;
             let dealt = deal(requests, plan.ways.iter().map(|way| way.share), scene.rng);
             for (way, requests) in plan.ways.iter().zip(dealt).filter(|(_, requests)| *requests > 0) {
                 let answered = scene.serve(&self.class.name, way, requests);

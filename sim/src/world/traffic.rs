@@ -85,6 +85,9 @@ pub struct Class {
     /// How many have a cookie jar.
     #[serde(default = "thousand")]
     pub users: u64,
+    /// Sends nothing while no pod could answer, as a load generator that is started when there are some.
+    #[serde(default)]
+    pub patient: bool,
 }
 
 /// A data plane, or none.
@@ -209,6 +212,7 @@ impl Traffic {
             query: BTreeMap::new(),
             cookies: BTreeMap::new(),
             users: self.users,
+            patient: false,
         };
         self.classes.iter().cloned().chain([others]).collect()
     }

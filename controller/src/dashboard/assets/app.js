@@ -11,6 +11,7 @@ let session;
 let page;
 let stream;
 let heardAt;
+let standing;
 
 function connection(state, text) {
   const place = document.getElementById('connection');
@@ -26,6 +27,17 @@ function trouble(...children) {
   document.body.classList.toggle('stale', children.length > 0);
 }
 
+/** Says which replica answers; nothing when it is the one that leads. */
+function stand(now) {
+  if (!now || JSON.stringify(now) === JSON.stringify(standing)) return;
+  standing = now;
+  const banner = document.getElementById('standing');
+  banner.hidden = now.leads;
+  const leader = now.leader ? h('span', {}, h('strong', {}, now.leader), ' leads') : 'none leads yet';
+  banner.replaceChildren('This replica stands by; ', leader, '. What is shown is live, and commands work from here as well.');
+  page?.stand?.(now);
+}
+
 function listen() {
   stream?.close();
   // Nobody looks at a hidden page, so nothing is asked for it.
@@ -33,6 +45,7 @@ function listen() {
   stream = follow(page.path ?? 'stream', (name, data) => {
     heardAt = data.at;
     clock.set(data.at);
+    stand(data.standing);
     page.hear(name, data);
   }, (state, detail) => {
     if (state === 'live') {
@@ -56,7 +69,7 @@ function listen() {
 function open() {
   const [namespace, name] = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
   page?.close?.();
-  page = name ? new Rollout(namespace, name, session) : overview;
+  page = name ? new Rollout(namespace, name, session, standing) : overview;
   document.title = name ? `${name} – Serin` : 'Serin';
   page.show(main);
   listen();

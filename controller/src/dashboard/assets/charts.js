@@ -33,9 +33,9 @@ const cross = (x, y, size) => svg('path', {
 
 /**
  * The weight over time, as steps. `samples` are `[at, weight, phase, iterations, failed, mirrored, paused]`; `plan` are the
- * weights to come.
+ * weights to come; before `recorded`, if given, lies what is known from elsewhere.
  */
-export function weightChart({ samples, plan, from, to, width }) {
+export function weightChart({ samples, plan, from, to, recorded, width }) {
   const height = width < 520 ? 170 : 210;
   const [left, right, top, bottom] = [38, 10, 22, 24];
   const x = (at) => left + ((at - from) / (to - from || 1)) * (width - left - right);
@@ -86,6 +86,16 @@ export function weightChart({ samples, plan, from, to, width }) {
     chart.append(
       svg('path', { class: 'area', d: `${line}V${bottomLine}H${round(x(samples[0][0]))}Z` }),
       svg('path', { class: 'line', d: line }),
+    );
+  }
+  if (recorded !== undefined) {
+    const place = x(recorded);
+    const words = recorded < to ? 'recorded from here' : "from the cluster's Events";
+    const before = place + words.length * 6.4 > width - right;
+    chart.prepend(svg('rect', { class: 'recalled', x: left, y: top, width: Math.max(0, place - left), height: height - top - bottom }));
+    chart.append(
+      svg('line', { class: 'recorded', x1: place, x2: place, y1: top, y2: height - bottom }),
+      svg('text', { class: 'axis', x: before ? place - 4 : place + 4, y: height - bottom - 6, 'text-anchor': before ? 'end' : 'start' }, words),
     );
   }
   const cursor = svg('line', { class: 'cursor', y1: top, y2: height - bottom, x1: -9, x2: -9 });

@@ -15,8 +15,8 @@ export class Rollout {
   drawn = new Map();
   awaited = new Map();
 
-  constructor(namespace, name, session) {
-    Object.assign(this, { namespace, name, session });
+  constructor(namespace, name, session, standing) {
+    Object.assign(this, { namespace, name, session, standing: standing ?? { leads: true } });
   }
 
   get path() {
@@ -49,7 +49,21 @@ export class Rollout {
     this.resized.observe(this.plot);
     this.refreshed = setInterval(() => this.isRolling() && this.drawCharts(), 2000);
     this.askPods();
-    this.polled = setInterval(() => this.askPods(), PODS_EVERY);
+    this.askEvents();
+    this.polled = setInterval(() => {
+      this.askPods();
+      // Decisions are told by who makes them; of another's there are Events alone.
+      if (!this.standing.leads) this.askEvents();
+    }, PODS_EVERY);
+  }
+
+  /** Another standing: what is recorded here begins elsewhere. */
+  stand(standing) {
+    this.standing = standing;
+    if (this.data) {
+      this.drawLog();
+      this.drawCharts();
+    }
   }
 
   close() {
@@ -79,7 +93,7 @@ export class Rollout {
     this.drawWhy(rollout);
     this.drawVerbs(rollout, mayAct);
     this.drawRevision(rollout);
-    this.drawLog(rollout.history?.log ?? []);
+    this.drawLog();
     this.drawCharts();
     this.answer(rollout.lastCommand);
     return true;
@@ -173,24 +187,54 @@ export class Rollout {
     });
   }
 
-  drawLog(log) {
-    this.fill('log', [log.length, log.at(-1), log[0]], () => (log.length
-      ? log.toReversed().map(({ at, kind, message }) => {
+  /** What was recorded here, and before that what the cluster's Events tell. */
+  drawLog() {
+    const recorded = this.data.history?.log ?? [];
+    const since = this.standing.decidedSince ?? Infinity;
+    const recalled = (this.recalled?.log ?? []).filter(({ at }) => at < since);
+    this.fill('log', [recorded.length, recorded.at(-1), recorded[0], recalled.length, recalled.at(-1), since], () => {
+      if (!recorded.length && !recalled.length) return [h('li', { class: 'soft' }, 'Nothing yet, and the cluster has no Events about it.')];
+      const line = ({ at, kind, message, count }) => {
         const [mark, word] = LOG_MARKS[kind];
         return h('li', { class: kind }, h('time', { datetime: new Date(at).toISOString() }, timeOfDay(at)),
-          h('span', { class: 'mark', 'aria-hidden': 'true' }, mark), h('span', { class: 'unseen' }, `${word}: `), h('span', {}, message));
-      })
-      : [h('li', { class: 'soft' }, 'Nothing yet. What happens is noted from the start of the controller on; `kubectl describe` has older events.')]));
+          h('span', { class: 'mark', 'aria-hidden': 'true' }, mark), h('span', { class: 'unseen' }, `${word}: `),
+          h('span', {}, message, count > 1 && h('span', { class: 'soft' }, ` (${count} times)`)));
+      };
+      const from = recalled.length > 0 && h('li', { class: 'soft border' }, this.standing.leads
+        ? `Recorded since ${timeOfDay(since)}; what is older comes from the cluster's Events, which it keeps for about an hour.`
+        : 'Another replica decides; its decisions come from the cluster’s Events, a few seconds late.');
+      if (!this.standing.leads) {
+        const both = [...recorded, ...recalled].sort((one, other) => one.at - other.at);
+        return [from, ...both.reverse().map(line)];
+      }
+      return [...recorded.toReversed().map(line), from, ...recalled.toReversed().map(line)];
+    });
   }
 
   /** From the first change of the last rollout to its end, or to now. */
   range() {
-    const samples = this.data.history?.samples ?? [];
+    const samples = [...this.earlier(), ...(this.data.history?.samples ?? [])];
     const from = samples[0]?.[0];
     if (from === undefined) return undefined;
     const last = samples.at(-1)[0];
     const to = this.isRolling() ? clock.now() : last + Math.max(1000, (last - from) * 0.06);
-    return { samples, from, to: Math.max(to, from + 1000) };
+    const { seenSince } = this.standing;
+    const recorded = seenSince > from ? Math.min(seenSince, to) : undefined;
+    return { samples, from, to: Math.max(to, from + 1000), recorded };
+  }
+
+  /** Weights of this rollout from before it was recorded, as the cluster's Events tell them. */
+  earlier() {
+    const known = this.data.history?.samples ?? [];
+    const weights = this.recalled?.weights ?? [];
+    const first = known[0]?.[0] ?? Infinity;
+    // This one was seen from its beginning.
+    if (known[0]?.[1] === 0 || !weights.length) return [];
+    const samples = weights.filter(([at]) => at < first).map(([at, weight]) => [at, weight, 'Progressing', 0, 0, false, false]);
+    const { since, weight, phase, failedChecks, mirrored, paused } = this.data;
+    const now = Date.parse(since);
+    if (!known.length && samples.length && now >= samples.at(-1)[0]) samples.push([now, weight, phase, 0, failedChecks, mirrored, paused]);
+    return samples;
   }
 
   drawCharts() {
@@ -198,7 +242,7 @@ export class Rollout {
     const range = this.range();
     if (!range) {
       this.series = undefined;
-      this.plot.replaceChildren(h('p', { class: 'soft nothing' }, 'No rollout has been seen since the controller started.'));
+      this.plot.replaceChildren(h('p', { class: 'soft nothing' }, 'No rollout has been seen since this replica of the controller started.'));
     } else {
       const width = Math.max(260, Math.floor(this.plot.clientWidth));
       this.series = { ...range, drawing: weightChart({ ...range, plan: this.data.weights, width }) };
@@ -282,6 +326,20 @@ export class Rollout {
     this.readout.textContent = `${timeOfDay(at)}: ${parts.filter(Boolean).join(', ')}`;
   }
 
+  async askEvents() {
+    if (document.hidden) return;
+    try {
+      this.recalled = await (await ask(`rollouts/${encodeURIComponent(this.namespace)}/${encodeURIComponent(this.name)}/events`)).json();
+    } catch (failure) {
+      // The log says what is known without them.
+      if (!(failure instanceof Refused)) return;
+      this.recalled = undefined;
+    }
+    if (!this.data) return;
+    this.drawLog();
+    this.drawCharts();
+  }
+
   async askPods() {
     if (document.hidden) return;
     try {
@@ -293,11 +351,12 @@ export class Rollout {
   }
 }
 
-function commit({ commit: id, message, author, repository, path }) {
+function commit({ commit: id, revision, message, author, repository, branch, path, pullRequest, appliedBy }) {
   return [
-    id && h('code', { title: id }, id.slice(0, 10)), id && ' ',
+    id ? h('code', { title: id }, id.slice(0, 10)) : h('code', {}, revision), ' ',
     message && h('span', {}, message.split('\n')[0]),
-    h('span', { class: 'soft block' }, [author, repository, path].filter(Boolean).join(' · ')),
+    h('span', { class: 'soft block' }, [author, repository, branch, path, appliedBy].filter(Boolean).join(' · ')),
+    pullRequest && h('a', { href: pullRequest, rel: 'noreferrer' }, 'Pull request'),
   ];
 }
 

@@ -1,6 +1,6 @@
 //! What may happen in a random world.
 
-use crds::{Check, CommandTaken, Phase};
+use crds::{Author, Check, CommandTaken, Phase, Source};
 use proptest::prelude::*;
 use rollout::spec::{HookKind, Severity, Strategy as Shift};
 use rollout::state::{Foreign, Promoted};
@@ -285,13 +285,18 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
     let lists = (proptest::collection::vec(owed, 0..4), proptest::collection::vec(check, 0..3));
     let moment = || proptest::option::of(time());
     let times = (moment(), moment(), moment(), moment());
-    (stages(), known, cookies, any::<bool>(), lists, times, proptest::option::of(command)).prop_map(
-        |(stage, (applied, promoted, foreign), cookies, paused, (owed, checks), times, last_command)| {
+    let source = || proptest::option::of(source());
+    let sources = (source(), source());
+    (stages(), known, sources, cookies, any::<bool>(), lists, times, proptest::option::of(command)).prop_map(
+        |(stage, (applied, promoted, foreign), sources, cookies, paused, (owed, checks), times, last_command)| {
             let (since, checked_at, former_traffic, unavailable_since) = times;
+            let (source, promoted_source) = sources;
             State {
                 stage,
                 applied,
                 promoted,
+                source,
+                promoted_source,
                 cookies,
                 paused,
                 owed,
@@ -305,4 +310,15 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
             }
         },
     )
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    let text = || proptest::option::of("[a-z]{1,8}");
+    (text(), text(), text(), any::<bool>()).prop_map(|(commit, name, revision, provisional)| Source {
+        commit,
+        author: name.map(|name| Author { name: Some(name), mail: None }),
+        revision,
+        provisional,
+        ..Source::default()
+    })
 }

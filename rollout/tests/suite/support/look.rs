@@ -46,6 +46,7 @@ impl Look {
                     scaled_down: false,
                     readiness: Readiness::Ready,
                     matches_primary: false,
+                    source: None,
                 }),
                 primary: Some(PrimarySeen { revision: Some("old".into()), readiness: Readiness::Ready }),
                 apex: true,

@@ -187,6 +187,7 @@ impl World {
                 scaled_down: !target.up,
                 readiness: self.readiness(target, false),
                 matches_primary: Some(&target.revision) == promoted,
+                source: None,
             }),
             primary: self.primary.as_ref().map(|primary| PrimarySeen {
                 revision: Some(primary.revision.clone()),

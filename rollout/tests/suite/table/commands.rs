@@ -77,9 +77,9 @@ fn what_they_write() {
     assert_eq!(
         abort.events(),
         [
+            "Command abort by ann on shop.eve: aborted",
             "! Rolling back shop.eve aborted by ann",
-            "! Canary failed! Scaling down shop.eve",
-            "Command abort by ann on shop.eve: aborted"
+            "! Canary failed! Scaling down shop.eve"
         ]
     );
     assert_eq!(abort.alerts(), ["alert/warn/plain/Rolled back, aborted by ann"]);

@@ -234,6 +234,25 @@ fn a_service_without_ready_pods_is_an_outage_that_is_counted() {
 }
 
 #[test]
+fn a_load_generator_waits_for_pods_and_no_user_does() {
+    let text = |patient: bool| {
+        let class = format!(
+            "{{name: load, rate: 60/min, service: {{namespace: shop, name: podinfo-canary}}, patient: {patient}}}"
+        );
+        format!("traffic: {{rate: 600/min, classes: [{class}]}}")
+    };
+    let mut unready = rollout();
+    unready[5]["status"]["conditions"][0]["status"] = "False".into();
+    unready.push(http_route(0));
+    for (patient, requests, failed) in [(true, 600, 0), (false, 660, 60)] {
+        let flowed = run(&mut world(&text(patient), 1), 0..60, &shared(unready.clone()));
+        assert_eq!((flowed.requests, flowed.failed()), (requests, failed), "patient: {patient}");
+    }
+    let flowed = run(&mut world(&text(true), 1), 0..60, &objects([http_route(0)]));
+    assert_eq!(flowed.requests, 660, "with pods it sends");
+}
+
+#[test]
 fn versions_start_slowly_and_change() {
     let text = r#"
 traffic: {rate: 60000/min}
