@@ -19,7 +19,8 @@ client=$(az identity show --resource-group "$group" --name flux --query clientId
 principal=$(az identity show --resource-group "$group" --name flux --query principalId --output tsv)
 issuer=$(az aks show --resource-group "$group" --name "$cluster" --query oidcIssuerProfile.issuerUrl --output tsv)
 scope=$(az acr show --resource-group "$group" --name "$registry" --query id --output tsv)
-az role assignment create --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal --role AcrPull --scope "$scope" --output none
+az role assignment create --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal --role AcrPull \
+  --scope "$scope" --output none
 az identity federated-credential create --resource-group "$group" --identity-name flux --name source-controller --issuer "$issuer" \
   --subject system:serviceaccount:flux-system:source-controller --audiences api://AzureADTokenExchange --output none
 
