@@ -1,4 +1,5 @@
 //! Whole rollouts in a simulated cluster, with the real controller.
 
 mod chaos;
+mod fleet;
 mod golden;

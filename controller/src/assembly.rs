@@ -49,6 +49,11 @@ impl Controller {
         let queue = Queue::new(Limits::default(), metrics.clone());
         let cache = Cache::new(client.clone(), namespace, queue.clone(), metrics.clone());
         cache.ensure(kinds::CANARY);
+        cache.ensure(kinds::CANARY_TEMPLATE);
+        // Of one namespace's rights, none reach beyond it.
+        if cache.namespace().is_none() {
+            cache.ensure(kinds::CLUSTER_CANARY_TEMPLATE);
+        }
         let rest = Rest::new(client, metrics.clone());
         let (recorder, events) = Recorder::start(rest.clone(), metrics.clone(), clock.clone());
         let parts = Parts { settings, cache, rest, events: recorder, metrics, outside, clock };

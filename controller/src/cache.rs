@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::attribution;
 use crate::metrics::Metrics;
 use crate::objects::Kind;
-use crate::objects::kinds::CANARY;
+use crate::objects::kinds::{CANARY, DAEMON_SET, DEPLOYMENT};
 use crate::queue::Queue;
 use crate::store::{Packed, Store};
 use crate::view::View;
@@ -98,6 +98,18 @@ impl Cache {
     /// The Canaries whose `spec.targetRef` names this workload, in order of their names: more than one is a conflict.
     pub fn canaries_of_target(&self, namespace: &str, kind: &str, name: &str) -> Vec<CanaryKey> {
         self.store().canaries_of_target(&(Arc::from(namespace), kind.to_owned(), name.to_owned()))
+    }
+
+    /// True when a workload is annotated to get a Canary of this name.
+    pub fn is_opted_in(&self, key: &CanaryKey) -> bool {
+        self.store().is_opted_in(key)
+    }
+
+    /// Names of the objects of the kind in that namespace, in their order.
+    pub fn names(&self, kind: Kind, namespace: &str) -> Vec<String> {
+        let mut store = self.store();
+        let present = store.kind(kind).present();
+        present.filter(|(place, _)| **place == *namespace).map(|(_, name)| name.to_string()).collect()
     }
 
     /// The object as last seen, whoever asks; not remembered as a dependency.
@@ -201,10 +213,18 @@ impl Cache {
             if kind == CANARY {
                 woken.extend(store.canaries());
             }
+            if [CANARY, DEPLOYMENT, DAEMON_SET].contains(&kind) {
+                woken.extend(store.opted_in());
+            }
         }
         drop(store);
         if kind == CANARY {
             self.count_all();
+        }
+        if watch::is_optional(kind) {
+            // Where there can be templates, workloads may ask for them.
+            self.ensure(DEPLOYMENT);
+            self.ensure(DAEMON_SET);
         }
         self.wake(woken);
     }
@@ -241,7 +261,7 @@ impl Cache {
             return;
         }
         let (Trouble::NoApi(text) | Trouble::NoRight(text)) = &trouble;
-        if attribution::is_optional(kind) {
+        if watch::is_optional(kind) || attribution::is_optional(kind) {
             tracing::info!(kind = kind.kind, "{text}");
         } else {
             tracing::warn!(kind = kind.kind, "{text}");

@@ -18,6 +18,7 @@ use crate::dashboard::History;
 use crate::events::Recorder;
 use crate::metrics::Metrics;
 use crate::notifiers::GlobalSettings;
+use crate::opt_in::Kept;
 use crate::outside::Outside;
 use crate::rest::Rest;
 use crate::writer::Writer;
@@ -97,10 +98,14 @@ pub struct Remembered {
     pub memory: Memory,
     /// The last write that was refused: reason and message.
     pub refused: Option<(String, String)>,
+    /// The last refusal of a workload's pods by a policy, as it was told.
+    pub pods_refused: Option<String>,
     /// The Canary as our last status write left it, with the version that it replaced: the cache lags behind.
     pub written: Option<(String, Arc<Value>)>,
     /// Since when the status would be written in other words, though nothing else of it changed.
     pub reworded_since: Option<Timestamp>,
+    /// About the template that it is or would be made from.
+    pub opt_in: Kept,
     /// The clock at the last decision, and the times that the state had then.
     pub decided: Option<(Moment, Times)>,
     /// Target and primary, for taking the metrics away.

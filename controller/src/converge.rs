@@ -111,7 +111,10 @@ async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> R
         ScaleAction::Down => objects.push(workloads::scale(kind, target, &scene.spec.target.name, ScaleTo::Zero)),
     }
     if wanted.revert {
-        objects.extend(workloads::revert_apex(&plan, &whole_apex(scene).await?));
+        objects.extend(workloads::revert_apex(&plan, &whole_apex(scene).await?, scene.heir.as_ref()));
+        if let Some(heir) = &scene.heir {
+            objects.extend(scene.router.hand_over(&scene.route(&wanted.intent), view, heir)?);
+        }
         objects.extend(scene.router.finalize(&scene.route(&wanted.intent), view)?);
     }
     Ok(objects)

@@ -62,6 +62,8 @@ struct Note {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Regarding {
+    api_version: String,
+    kind: String,
     namespace: String,
     name: String,
     uid: String,
@@ -76,16 +78,18 @@ impl Recorder {
         (Recorder { sender, metrics }, task)
     }
 
-    /// Tells of the Canary; returns at once. The Event is dropped, and counted as dropped, when too many wait.
+    /// Tells of the Canary, or of another object that names its kind; returns at once. The Event is dropped, and counted as dropped, when too many wait.
     pub fn publish(
         &self,
-        canary: &Value,
+        object: &Value,
         event_type: EventType,
         message: impl Into<String>,
         annotations: BTreeMap<String, String>,
     ) {
-        let text = |pointer| canary.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let regarding = Regarding {
+            api_version: text("/apiVersion"),
+            kind: text("/kind"),
             namespace: text("/metadata/namespace"),
             name: text("/metadata/name"),
             uid: text("/metadata/uid"),
@@ -137,8 +141,8 @@ fn event(note: &Note, name: &str, now: Timestamp) -> Value {
         "kind": "Event",
         "metadata": metadata,
         "involvedObject": {
-            "apiVersion": "flagger.app/v1beta1",
-            "kind": "Canary",
+            "apiVersion": regarding.api_version,
+            "kind": regarding.kind,
             "namespace": regarding.namespace,
             "name": regarding.name,
             "uid": regarding.uid,
@@ -250,6 +254,8 @@ mod tests {
 
     fn note(message: &str) -> Note {
         let regarding = Regarding {
+            api_version: "flagger.app/v1beta1".into(),
+            kind: "Canary".into(),
             namespace: "shop".into(),
             name: "podinfo".into(),
             uid: "u1".into(),

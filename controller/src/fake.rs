@@ -31,6 +31,8 @@ struct State {
     failure: Option<(u16, String)>,
     missing: Vec<String>,
     forbidden: Vec<String>,
+    /// Collection and message of writes that admission refuses.
+    denied: Option<(String, String)>,
     reviews: BTreeMap<String, Reviewer>,
 }
 
@@ -89,6 +91,11 @@ impl Fake {
         self.lock().forbidden.push(collection(kind));
     }
 
+    /// Writes of the kind are refused by a policy with this message; with `None` no longer.
+    pub(crate) fn deny(&self, kind: Kind, message: Option<&str>) {
+        self.lock().denied = message.map(|message| (collection(kind), message.to_owned()));
+    }
+
     /// Objects of the kind are answered with this status and not stored, as reviews of tokens and rights are.
     pub(crate) fn review(&self, kind: Kind, reviewer: impl Fn(&Value) -> Value + Send + Sync + 'static) {
         self.lock().reviews.insert(collection(kind), Arc::new(reviewer));
@@ -130,6 +137,9 @@ impl Fake {
                 if let Some((code, message)) = &state.failure {
                     return failure(*code, "InternalError", message);
                 }
+                if let Some(message) = state.denies(&collection) {
+                    return failure(403, "Forbidden", &message);
+                }
                 if let Some(reviewer) = state.reviews.get(&collection) {
                     let mut review = body.clone();
                     review["status"] = reviewer(&body);
@@ -147,6 +157,11 @@ impl Fake {
         state.requests.push(format!("{} {}?{query} {text}", parts.method, parts.uri.path()));
         if let Some((code, message)) = &state.failure {
             return failure(*code, "InternalError", message);
+        }
+        if matches!(parts.method, Method::PUT | Method::PATCH)
+            && let Some(message) = state.denies(&collection)
+        {
+            return failure(403, "Forbidden", &message);
         }
         let key = (collection, namespace.unwrap_or_default(), name);
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -170,6 +185,10 @@ impl Fake {
 }
 
 impl State {
+    fn denies(&self, collection: &str) -> Option<String> {
+        self.denied.as_ref().filter(|(denied, _)| denied == collection).map(|(_, message)| message.clone())
+    }
+
     fn store(&mut self, collection: &str, mut object: Value) -> Value {
         self.version += 1;
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -14,6 +14,7 @@ pub mod connect;
 pub mod context;
 pub mod converge;
 pub mod dashboard;
+pub mod denial;
 pub mod events;
 #[cfg(test)]
 mod fake;
@@ -28,6 +29,7 @@ pub mod metrics;
 pub mod notifiers;
 pub mod objects;
 pub mod observe;
+pub mod opt_in;
 pub mod outside;
 mod ownership;
 mod pointers;

@@ -37,6 +37,16 @@ pub mod kinds {
     /// AlertProvider.
     pub const ALERT_PROVIDER: Kind =
         Kind { group: "flagger.app", version: "v1beta1", kind: "AlertProvider", plural: "alertproviders" };
+    /// CanaryTemplate.
+    pub const CANARY_TEMPLATE: Kind =
+        Kind { group: "serin.dev", version: "v1alpha1", kind: "CanaryTemplate", plural: "canarytemplates" };
+    /// ClusterCanaryTemplate, which is in no namespace.
+    pub const CLUSTER_CANARY_TEMPLATE: Kind = Kind {
+        group: "serin.dev",
+        version: "v1alpha1",
+        kind: "ClusterCanaryTemplate",
+        plural: "clustercanarytemplates",
+    };
     /// `coordination.k8s.io/v1` Lease.
     pub const LEASE: Kind = Kind { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases" };
     /// Event.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rollout::desired::Intent;
 use rollout::spec::MetricSource;
-use rollout::{Command, Desired, Observation, PrimarySeen, Spec, Stage, State, TargetSeen, Traffic};
+use rollout::{Command, Desired, Observation, PrimarySeen, Readiness, Spec, Stage, State, TargetSeen, Traffic};
 use serde_json::Value;
 
 use crate::attribution;
@@ -46,6 +46,8 @@ pub struct Scene<'a> {
     pub primary: Option<Arc<Value>>,
     /// The router.
     pub router: &'static dyn Router,
+    /// The owner of what users reach when the Canary goes: a reference to the workload that asked for it by annotation.
+    pub heir: Option<Value>,
 }
 
 impl<'a> Scene<'a> {
@@ -75,7 +77,7 @@ impl<'a> Scene<'a> {
             view.get_in(kind, &namespace, &name);
         }
         let router = routers::by_name(&spec.provider).ok_or_else(|| unknown_router(&spec.provider))?;
-        let scene = Scene { context, view, owner, spec, target, primary, router };
+        let scene = Scene { context, view, owner, spec, target, primary, router, heir: None };
         if let Some((target, tracked)) = &scene.target
             && let Err(problem) = scene.plan(target, tracked)
         {
@@ -96,6 +98,25 @@ impl<'a> Scene<'a> {
         let (kept, labels) = (workloads::history_kind(kind), workloads::history_labels(target));
         let history = self.context.rest.list(kept, &self.owner.namespace, Select::Labels(&labels), HISTORY).await?;
         Ok(workloads::former_target(kind, target, &history, revision))
+    }
+
+    /// That a policy refuses the pods of the target or the primary, and what it says; `None` when they are ready all the
+    /// same. Deployments repeat it in a condition; DaemonSets tell it in Events alone.
+    pub fn refused_pods(&self, now: Timestamp) -> Option<String> {
+        let (spec, kind) = (self.spec, self.spec.target.kind);
+        let target = self.target.as_ref().map(|(target, _)| (&spec.target.name, spec.canary_ready_percent, target));
+        let primary_name = spec.primary_name();
+        let primary = self.primary.as_ref().map(|primary| (&primary_name, spec.primary_ready_percent, primary));
+        [target, primary].into_iter().flatten().find_map(|(name, percent, workload)| {
+            let denial = workloads::refused_pods(workload)?;
+            match workloads::readiness(kind, workload, percent, spec.progress_deadline, None, now) {
+                Readiness::Ready | Readiness::ScaledToZero => None,
+                Readiness::NotYet(_) | Readiness::Stuck(_) => Some(format!(
+                    "pods of {} {name} are denied by {denial}; change the pod template or the policy",
+                    kind.as_str()
+                )),
+            }
+        })
     }
 
     /// What the router is told.
@@ -160,8 +181,9 @@ impl<'a> Scene<'a> {
         });
         let deleting = canary.pointer("/metadata/deletionTimestamp").is_some();
         let apex = plan.as_ref().is_some_and(|plan| {
-            // What the Canary owns goes with it and need not be given back.
+            // What the Canary owns goes with it and need not be given back, unless there is somebody to have it.
             let goes_along = deleting
+                && self.heir.is_none()
                 && self
                     .view
                     .get(kinds::SERVICE, &spec.service_name)

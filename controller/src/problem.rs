@@ -4,6 +4,7 @@ use std::fmt;
 
 use kube::core::Status;
 
+use crate::denial::{self, Denial};
 use crate::objects::Kind;
 
 /// A request to the Kubernetes API that did not succeed.
@@ -23,10 +24,7 @@ pub enum Class {
     /// Someone else wrote first, or the object came into being meanwhile: look again, and try again.
     Conflict,
     /// Admission said no; trying again is of no use until the policy or the object changes.
-    Denied {
-        /// The webhook, policy, quota or plugin that said no.
-        by: String,
-    },
+    Denied(Box<Denial>),
     /// A right is missing.
     Forbidden {
         /// The verb that is not allowed.
@@ -62,7 +60,7 @@ impl ApiProblem {
     pub fn is_passing(&self) -> bool {
         match self.class {
             Class::Conflict | Class::Unreachable => true,
-            Class::Denied { .. } | Class::Forbidden { .. } | Class::NotFound | Class::Invalid | Class::Gone => false,
+            Class::Denied(_) | Class::Forbidden { .. } | Class::NotFound | Class::Invalid | Class::Gone => false,
         }
     }
 
@@ -70,7 +68,7 @@ impl ApiProblem {
     pub fn reason(&self) -> &'static str {
         match self.class {
             Class::Conflict => "Conflict",
-            Class::Denied { .. } => "Denied",
+            Class::Denied(_) => rollout::report::POLICY_DENIED,
             Class::Forbidden { .. } => "Forbidden",
             Class::NotFound => "NotFound",
             Class::Invalid => "Invalid",
@@ -85,8 +83,8 @@ impl fmt::Display for ApiProblem {
         let ApiProblem { class, doing, message } = self;
         match class {
             Class::Conflict => write!(formatter, "could not {doing}: it changed meanwhile, trying again ({message})"),
-            Class::Denied { by } => {
-                write!(formatter, "could not {doing}: denied by {by}: {message}; change the object or the policy")
+            Class::Denied(denial) => {
+                write!(formatter, "could not {doing}: denied by {denial}; change the object or the policy")
             }
             Class::Forbidden { verb, resource } => write!(
                 formatter,
@@ -113,8 +111,8 @@ fn class_of(status: &Status, verb: &str, kind: Kind) -> Class {
     if status.message.contains("failed calling webhook") {
         return Class::Unreachable;
     }
-    if let Some(by) = denied_by(&status.message) {
-        return Class::Denied { by };
+    if let Some(denial) = denial::parse(&status.message) {
+        return Class::Denied(Box::new(denial));
     }
     if status.is_already_exists() || status.is_conflict() {
         return Class::Conflict;
@@ -140,39 +138,6 @@ fn rbac_verb(verb: &str) -> &str {
         "read" => "get",
         other => other,
     }
-}
-
-/// Who denied, when the message says that admission did. Admission has no reason of its own in the API, so the fixed
-/// phrases of the API server are all there is to go by.
-fn denied_by(message: &str) -> Option<String> {
-    if let Some(rest) = message.split_once("admission webhook \"").map(|(_, rest)| rest)
-        && let Some((webhook, rest)) = rest.split_once('"')
-        && rest.contains("denied the request")
-    {
-        let constraint = rest
-            .split_once("denied the request: [")
-            .and_then(|(_, rest)| rest.split_once(']'))
-            .map(|(constraint, _)| constraint);
-        return Some(match constraint {
-            Some(constraint) => format!("{constraint} (admission webhook {webhook})"),
-            None => format!("admission webhook {webhook}"),
-        });
-    }
-    if let Some((_, rest)) = message.split_once("ValidatingAdmissionPolicy '")
-        && let Some((policy, _)) = rest.split_once('\'')
-    {
-        return Some(format!("ValidatingAdmissionPolicy {policy}"));
-    }
-    if let Some((_, rest)) = message.split_once("exceeded quota: ") {
-        let quota = rest.split(',').next().unwrap_or(rest);
-        return Some(format!("ResourceQuota {quota}"));
-    }
-    if let Some((_, rest)) = message.split_once("violates PodSecurity \"")
-        && let Some((level, _)) = rest.split_once('"')
-    {
-        return Some(format!("PodSecurity {level}"));
-    }
-    None
 }
 
 /// An error with its causes: those of HTTP clients say nothing by themselves.
@@ -202,7 +167,6 @@ mod tests {
 
     #[test]
     fn classes_by_what_the_server_says() {
-        let denied = |by: &str| Class::Denied { by: by.to_owned() };
         let cases = [
             (409, "Conflict", "the object has been modified", Class::Conflict),
             (409, "AlreadyExists", "deployments.apps \"x\" already exists", Class::Conflict),
@@ -215,30 +179,6 @@ mod tests {
             (
                 403,
                 "Forbidden",
-                "admission webhook \"validation.gatekeeper.sh\" denied the request: [must-have-owner] no label",
-                denied("must-have-owner (admission webhook validation.gatekeeper.sh)"),
-            ),
-            (
-                400,
-                "BadRequest",
-                "admission webhook \"validate.kyverno.svc-fail\" denied the request: policy x",
-                denied("admission webhook validate.kyverno.svc-fail"),
-            ),
-            (
-                422,
-                "Invalid",
-                "deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy 'replicas' with binding 'b' denied request: no",
-                denied("ValidatingAdmissionPolicy replicas"),
-            ),
-            (
-                403,
-                "Forbidden",
-                "services \"x\" is forbidden: exceeded quota: small, requested: 1",
-                denied("ResourceQuota small"),
-            ),
-            (
-                403,
-                "Forbidden",
                 "deployments.apps is forbidden: User \"system:serviceaccount:a:b\" cannot patch resource \"deployments\"",
                 Class::Forbidden { verb: "patch".into(), resource: "deployments.apps".into() },
             ),
@@ -246,6 +186,27 @@ mod tests {
         for (code, reason, message, class) in cases {
             assert_eq!(problem(code, reason, message).class, class, "{message}");
         }
+    }
+
+    #[test]
+    fn what_a_policy_says_goes_before_the_code() {
+        let quota = "services \"x\" is forbidden: exceeded quota: small, requested: 1";
+        let webhook = "admission webhook \"validation.gatekeeper.sh\" denied the request: [must-have-owner] no label";
+        for (code, reason, message) in [
+            (403, "Forbidden", quota),
+            (403, "Forbidden", webhook),
+            (400, "BadRequest", webhook),
+            (422, "Invalid", webhook),
+        ] {
+            let problem = problem(code, reason, message);
+            assert!(matches!(problem.class, Class::Denied(_)), "{problem:?}");
+            assert_eq!((problem.reason(), problem.is_passing()), ("PolicyDenied", false));
+        }
+        assert_eq!(
+            problem(403, "Forbidden", webhook).to_string(),
+            "could not apply Deployment shop/podinfo-primary: denied by must-have-owner (Gatekeeper): no label; change the \
+             object or the policy"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::converge::{ConvergeError, converge};
 use crate::gather::gather;
 use crate::objects::Owner;
 use crate::observe::{FINALIZER, Scene};
+use crate::opt_in::{self, Noted};
 use crate::problem::{ApiProblem, Class};
 use crate::queue;
 
@@ -48,22 +49,36 @@ pub enum ReconcileError {
 /// One pass.
 pub async fn reconcile(context: Arc<Context>, key: CanaryKey) -> Result<queue::Outcome, ReconcileError> {
     let working = context.working.acquire().await.ok();
-    let Some(seen) = context.cache.canary(&key) else {
-        forget(&context, &key);
-        return Ok(queue::Outcome::default());
+    let seen = context.cache.canary(&key);
+    let mut remembered = context.recall(&key);
+    let (noted, tended) = match opt_in::tend(&context, &key, seen.as_ref(), &mut remembered.opt_in).await {
+        Some((noted, tended)) => (Some(noted), tended),
+        None => (None, Ok(())),
+    };
+    let Some(seen) = seen else {
+        forget(&context, &key, noted.as_ref());
+        if noted.is_some() {
+            context.remember(&key, Remembered { opt_in: remembered.opt_in, ..Remembered::default() });
+        }
+        return tended.map(|()| queue::Outcome::default()).map_err(Into::into);
     };
     if !context.knows(&key) {
         count(&context, &key);
     }
-    let mut remembered = context.recall(&key);
+    if noted.as_ref().is_some_and(|noted| noted.written) {
+        context.remember(&key, remembered);
+        // Its new version wakes us, or has done so.
+        return Ok(queue::Outcome { requeue_after: Some(Duration::from_secs(1)) });
+    }
     if remembered.written.as_ref().is_some_and(|(base, _)| version(&seen) != base) {
         // The cache has caught up; a parsed Canary is too large to be kept for nothing.
         remembered.written = None;
     }
     let canary = newest(seen, &remembered);
-    match pass(&context, &key, &canary, &mut remembered, working).await {
+    match pass(&context, &key, &canary, noted.as_ref(), &mut remembered, working).await {
         Ok(outcome) => {
             context.remember(&key, remembered);
+            tended?;
             Ok(outcome)
         }
         // Someone else wrote the Canary: what was decided rests on old facts. Its new version wakes us.
@@ -77,14 +92,45 @@ pub async fn reconcile(context: Arc<Context>, key: CanaryKey) -> Result<queue::O
             }
             Err(ReconcileError::Converge(problem))
         }
+        Err(ReconcileError::Api(problem)) => {
+            if let Class::Denied(_) = problem.class {
+                // Nothing can be written of it into the status when it is the status that is refused.
+                note_refusal(
+                    &context,
+                    &canary,
+                    None,
+                    None,
+                    (problem.reason().to_owned(), problem.to_string()),
+                    &mut remembered,
+                );
+                context.remember(&key, remembered);
+            }
+            Err(ReconcileError::Api(problem))
+        }
         Err(error) => Err(error),
     }
+}
+
+/// Keeps the refusal for the status, and tells it once.
+fn note_refusal(
+    context: &Context,
+    canary: &Value,
+    spec: Option<&Spec>,
+    source: Option<&crds::Source>,
+    refused: (String, String),
+    remembered: &mut Remembered,
+) {
+    if remembered.refused.as_ref() != Some(&refused) {
+        announce::event(context, canary, spec, source, true, &refused.1);
+    }
+    remembered.refused = Some(refused);
 }
 
 async fn pass(
     context: &Arc<Context>,
     key: &CanaryKey,
     canary: &Arc<Value>,
+    noted: Option<&Noted>,
     remembered: &mut Remembered,
     mut working: Option<SemaphorePermit<'_>>,
 ) -> Result<queue::Outcome, ReconcileError> {
@@ -100,8 +146,9 @@ async fn pass(
         Ok(spec) => spec,
         Err(problems) => {
             let view = context.cache.view(key.clone());
-            view.finish();
-            let status = rollout::report::invalid(&before, &problems, generation, now);
+            view.finish_beside(noted.map(|noted| &noted.view));
+            let mut status = rollout::report::invalid(&before, &problems, generation, now);
+            add_origin(&mut status, &before, noted, now);
             if persist(context, canary, &before, &status, remembered).await? {
                 for problem in &problems {
                     announce::event(context, canary, None, before.source.as_ref(), true, problem);
@@ -121,7 +168,8 @@ async fn pass(
     let mut answers = Answers::default();
     for _ in 0..ROUNDS {
         let view = context.cache.view(key.clone());
-        let (scene, mut problems) = Scene::look(context, &view, &owner, &spec).await?;
+        let (mut scene, mut problems) = Scene::look(context, &view, &owner, &spec).await?;
+        scene.heir = opt_in::heir(canary);
         let moment = context.clock().moment();
         let now = moment.wall;
         let (state, memory) = remembered.by_clock(&written, &moment);
@@ -152,9 +200,9 @@ async fn pass(
                 context.metrics.duration(&owner.namespace, &spec.target.name, started.elapsed().as_secs_f64());
             }
             Outcome::Step(step) => {
-                let decided = Decided { canary, before: &before, generation, moment };
+                let decided = Decided { canary, noted, before: &before, generation, moment };
                 let outcome = carry_out(&scene, decided, *step, remembered).await;
-                view.finish();
+                view.finish_beside(noted.map(|noted| &noted.view));
                 return outcome;
             }
         }
@@ -164,6 +212,7 @@ async fn pass(
 
 struct Decided<'a> {
     canary: &'a Arc<Value>,
+    noted: Option<&'a Noted>,
     before: &'a CanaryStatus,
     generation: i64,
     moment: Moment,
@@ -177,12 +226,18 @@ async fn carry_out(
     remembered: &mut Remembered,
 ) -> Result<queue::Outcome, ReconcileError> {
     let context = scene.context;
-    let Decided { canary, before, generation, moment } = decided;
+    let Decided { canary, noted, before, generation, moment } = decided;
     let now = moment.wall;
     if let Some((reason, message)) = remembered.refused.clone() {
         step.waiting.insert(0, crds::WaitingFor { reason, message });
     }
-    let status = rollout::report::status(&step, before, scene.spec.target.kind, generation, now);
+    let pods_refused = scene.refused_pods(now);
+    if let Some(message) = pods_refused.clone() {
+        let reason = rollout::report::POLICY_DENIED.to_owned();
+        step.waiting.insert(0, crds::WaitingFor { reason, message });
+    }
+    let mut status = rollout::report::status(&step, before, scene.spec.target.kind, generation, now);
+    add_origin(&mut status, before, noted, now);
     let words_due = words_due(before, &status, remembered, now);
     if words_due.is_none() {
         persist(context, canary, before, &status, remembered).await?;
@@ -197,6 +252,10 @@ async fn carry_out(
     };
     let converged = converge(scene, &step.desired, revision.as_deref()).await;
     announce::announce(scene, canary, &step, remembered).await;
+    if let Some(message) = pods_refused.as_ref().filter(|message| remembered.pods_refused.as_ref() != Some(message)) {
+        announce::event(context, canary, Some(scene.spec), status.source.as_ref(), true, message);
+    }
+    remembered.pods_refused = pods_refused;
     context.history.record(canary, &status, now);
     let finalizer = match step.desired.finalizer {
         FinalizerAction::Keep => None,
@@ -206,10 +265,7 @@ async fn carry_out(
     if let Err(problem) = converged {
         if !problem.is_passing() {
             let refused = (problem.reason().to_owned(), problem.to_string());
-            if remembered.refused.as_ref() != Some(&refused) {
-                announce::event(context, canary, Some(scene.spec), status.source.as_ref(), true, &refused.1);
-            }
-            remembered.refused = Some(refused);
+            note_refusal(context, canary, Some(scene.spec), status.source.as_ref(), refused, remembered);
         }
         return Err(problem.into());
     }
@@ -226,6 +282,12 @@ async fn carry_out(
         Duration::try_from(wake.duration_since(context.now())).unwrap_or_default() + Duration::from_millis(1)
     });
     Ok(queue::Outcome { requeue_after })
+}
+
+fn add_origin(status: &mut CanaryStatus, before: &CanaryStatus, noted: Option<&Noted>, now: Timestamp) {
+    if let Some(origin) = noted.and_then(|noted| noted.origin.as_ref()) {
+        rollout::report::add_origin(status, before, origin, now);
+    }
 }
 
 /// Until when a status that differs in its words alone may wait for a write that is needed anyway; `None` when it is to be
@@ -336,8 +398,8 @@ fn count(context: &Context, key: &CanaryKey) {
     context.metrics.canaries(&key.namespace, neighbours.count());
 }
 
-fn forget(context: &Context, key: &CanaryKey) {
-    context.cache.view(key.clone()).finish();
+fn forget(context: &Context, key: &CanaryKey, noted: Option<&Noted>) {
+    context.cache.view(key.clone()).finish_beside(noted.map(|noted| &noted.view));
     context.writer.tidy();
     context.configs.tidy();
     context.history.forget(key);

@@ -230,6 +230,71 @@ async fn a_rival_that_is_mended_or_broken_wakes_the_younger() {
     assert!(took <= at_once, "{took:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_policy_is_named_tried_again_at_leisure_and_the_rollout_goes_on_when_it_is_lifted() {
+    let world = World::start();
+    let message = "admission webhook \"validation.gatekeeper.sh\" denied the request: [must-have-owner] no owner";
+    world.fake.deny(DEPLOYMENT, Some(message));
+    world.deploy("web");
+    world.fake.put(CANARY, canary("web", "2026-01-01T00:00:00Z"));
+    let took = world.until("web", "the condition", |status| ready(status)["reason"] == "PolicyDenied").await;
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+    let said = ready(&world.status("web"))["message"].as_str().unwrap().to_owned();
+    for word in ["must-have-owner (Gatekeeper)", "no owner", "Deployment shop/web-primary"] {
+        assert!(said.contains(word), "{said}");
+    }
+
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let requests = world.fake.requests();
+    let makes = |request: &&String| request.starts_with("POST") && request.contains("/deployments?");
+    let attempts = requests.iter().filter(makes).count();
+    assert!((50..=110).contains(&attempts), "{attempts} attempts in an hour");
+    assert_eq!(
+        requests.iter().filter(|request| request.starts_with("POST") && request.contains("denied by")).count(),
+        1
+    );
+
+    // A change of the target is worth a try at once.
+    let before = world.fake.requests().len();
+    world.change(DEPLOYMENT, "web", |web| web["metadata"]["annotations"] = json!({ "owner": "shop" }));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(world.fake.requests()[before..].iter().any(|request| makes(&request)));
+
+    world.fake.deny(DEPLOYMENT, None);
+    let took = world.until("web", "initialization", |status| status["phase"] == "Initialized").await;
+    assert!(took <= Duration::from_secs(90), "{took:?}");
+    assert_eq!(ready(&world.status("web"))["status"], "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_a_policy_refuses_are_told_with_its_words() {
+    let world = World::start();
+    world.under_way().await;
+    let message = "pods \"web-5d-\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
+    let failure = json!([{ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message }]);
+    // The loop that sees to the pods writes the status without conditions, so this one is written again and again.
+    let fake = world.fake.clone();
+    tokio::spawn(async move {
+        loop {
+            let mut web = fake.object(DEPLOYMENT, "shop", "web").expect("the target");
+            web["metadata"]["annotations"] = json!({ "test/held": "true" });
+            let status = json!({ "replicas": 1, "updatedReplicas": 1, "availableReplicas": 0, "conditions": failure });
+            if web["status"] != status {
+                web["status"] = status;
+                fake.put(DEPLOYMENT, web);
+            }
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+    });
+    world.until("web", "the condition", |status| ready(status)["reason"] == "PolicyDenied").await;
+    let told = |request: &&String| request.starts_with("POST") && request.contains("are denied by restricted:latest");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !world.fake.requests().iter().any(|request| told(&request)) {
+        assert!(Instant::now() < deadline, "no Event told of it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Flux, as far as it writes: it says what it tries, applies it, waits, and says that it is done.
 async fn a_commit_brings(world: &World, tag: &str, commit: &str, before: &str) {
     let kustomization = |reconciling: bool, attempted: &str, applied: &str| {

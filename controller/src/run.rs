@@ -283,6 +283,8 @@ pub fn resources() -> Vec<(Kind, bool)> {
         (kinds::CANARY, true),
         (kinds::METRIC_TEMPLATE, false),
         (kinds::ALERT_PROVIDER, false),
+        (kinds::CANARY_TEMPLATE, false),
+        (kinds::CLUSTER_CANARY_TEMPLATE, false),
         (kinds::DEPLOYMENT, true),
         (kinds::DAEMON_SET, true),
         (kinds::REPLICA_SET, false),

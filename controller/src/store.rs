@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cache::CanaryKey;
 use crate::objects::Kind;
-use crate::objects::kinds::CANARY;
+use crate::objects::kinds::{CANARY, DAEMON_SET, DEPLOYMENT};
 use crate::watch::{Ownership, Seen, Trouble, is_metadata_only};
 
 /// All that was seen.
@@ -18,6 +18,8 @@ pub(crate) struct Store {
     asked: HashMap<CanaryKey, BTreeSet<Address>>,
     targets: HashMap<Target, BTreeSet<CanaryKey>>,
     target_of: HashMap<CanaryKey, Target>,
+    /// Workloads that ask for a Canary of their name.
+    opted_in: BTreeSet<(Kind, CanaryKey)>,
     /// Events so far.
     events: u64,
 }
@@ -97,6 +99,17 @@ impl Store {
         slots.map_or(0, |slots| slots.values().filter(|slot| slot.entry.is_some()).count())
     }
 
+    /// True when a workload asks for a Canary of this name.
+    pub(crate) fn is_opted_in(&self, key: &CanaryKey) -> bool {
+        !self.opted_in.is_empty()
+            && [DEPLOYMENT, DAEMON_SET].into_iter().any(|kind| self.opted_in.contains(&(kind, key.clone())))
+    }
+
+    /// The names of Canaries that workloads ask for.
+    pub(crate) fn opted_in(&self) -> impl Iterator<Item = CanaryKey> + '_ {
+        self.opted_in.iter().map(|(_, key)| key.clone())
+    }
+
     /// The Canaries with this target.
     pub(crate) fn canaries_of_target(&self, target: &Target) -> Vec<CanaryKey> {
         self.targets.get(target).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
@@ -150,6 +163,7 @@ impl Store {
         let (namespace, name) = state.intern(&seen.namespace, &seen.name);
         let slot = state.slot(&namespace, &name);
         slot.event = event;
+        let opts_in = seen.opts_in;
         let is_new = slot.entry.is_none();
         let changed = slot.entry.as_ref().is_none_or(|entry| {
             *entry.body != *seen.body
@@ -170,7 +184,10 @@ impl Store {
         }
         if changed {
             woken.extend(slot.askers.iter().cloned());
-            if kind == CANARY {
+            if kind == DEPLOYMENT || kind == DAEMON_SET {
+                let key = CanaryKey { namespace: namespace.clone(), name };
+                self.opt(kind, key, opts_in, woken);
+            } else if kind == CANARY {
                 let target = slot.entry.as_ref().and_then(|entry| target_of(&namespace, &entry.body));
                 let key = CanaryKey { namespace: namespace.clone(), name };
                 self.retarget(&key, target, woken);
@@ -190,10 +207,11 @@ impl Store {
         slot.event = event;
         woken.extend(slot.askers.iter().cloned());
         state.prune(namespace, name);
+        let key = CanaryKey::new(namespace, name);
         if kind != CANARY {
+            self.opt(kind, key, false, woken);
             return;
         }
-        let key = CanaryKey::new(namespace, name);
         self.retarget(&key, None, woken);
         for (index, namespace, name) in self.asked.remove(&key).unwrap_or_default() {
             self.kinds[usize::from(index)].unask(&namespace, &name, &key);
@@ -210,9 +228,24 @@ impl Store {
         self.kinds.len() - 1
     }
 
+    /// Notes whether the workload asks for a Canary, and wakes that name when it does or did.
+    fn opt(&mut self, kind: Kind, key: CanaryKey, opts_in: bool, woken: &mut BTreeSet<CanaryKey>) {
+        let address = (kind, key);
+        let did = if opts_in { !self.opted_in.insert(address.clone()) } else { self.opted_in.remove(&address) };
+        if opts_in || did {
+            woken.insert(address.1);
+        }
+    }
+
     /// Puts the Canary, which changed, into the index of targets, and wakes all that share its former or its new one:
     /// which of them has the target rests on what each of them means.
     fn retarget(&mut self, key: &CanaryKey, target: Option<Target>, woken: &mut BTreeSet<CanaryKey>) {
+        for (namespace, _, name) in self.target_of.get(key).into_iter().chain(&target) {
+            let asked = CanaryKey { namespace: namespace.clone(), name: name.as_str().into() };
+            if self.is_opted_in(&asked) {
+                woken.insert(asked);
+            }
+        }
         if let Some(old) = self.target_of.remove(key)
             && let Some(keys) = self.targets.get_mut(&old)
         {
@@ -265,7 +298,7 @@ impl KindState {
         self.slots.values().flat_map(BTreeMap::values).flat_map(|slot| slot.askers.iter().cloned())
     }
 
-    fn present(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> + '_ {
+    pub(crate) fn present(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> + '_ {
         self.slots.iter().flat_map(|(namespace, slots)| {
             let present = slots.iter().filter(|(_, slot)| slot.entry.is_some());
             present.map(|(name, _)| (namespace.clone(), name.clone()))

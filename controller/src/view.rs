@@ -72,7 +72,15 @@ impl View {
     /// From now on, only changes of what was asked for in this pass wake the Canary. A pass that ends without this
     /// keeps the earlier dependencies too.
     pub fn finish(&self) {
-        let kept = self.lock().objects.keys().cloned().collect();
+        self.finish_beside(None);
+    }
+
+    /// As [`View::finish`]; what was asked for through the other view of the same Canary wakes it as well.
+    pub fn finish_beside(&self, other: Option<&View>) {
+        let mut kept: BTreeSet<_> = self.lock().objects.keys().cloned().collect();
+        if let Some(other) = other {
+            kept.extend(other.lock().objects.keys().cloned());
+        }
         self.cache.retain(&self.canary, &kept);
     }
 

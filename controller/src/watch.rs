@@ -16,13 +16,14 @@ use serde_json::{Map, Value};
 use crate::attribution;
 use crate::cache::Cache;
 use crate::objects::Kind;
-use crate::objects::kinds::{CONFIG_MAP, SECRET};
+use crate::objects::kinds::{CANARY_TEMPLATE, CLUSTER_CANARY_TEMPLATE, CONFIG_MAP, SECRET};
+use crate::opt_in::ANNOTATION;
 use crate::problem::rbac_resource;
 
 /// Objects in one page of a list. A page is held twice while it is decoded, so this bounds the peak of memory.
 const PAGE: u32 = 100;
 
-/// Time between two attempts to watch an operator's kind that is not installed or may not be read.
+/// Time between two attempts to watch a kind that may well be missing, an operator's or a template's, and is not installed or may not be read.
 const ABSENT: Duration = Duration::from_secs(600);
 
 /// What is kept of an object: identity, and the stripped rest as compact JSON.
@@ -35,6 +36,8 @@ pub(crate) struct Seen {
     /// changed.
     pub(crate) body: Vec<u8>,
     pub(crate) ownership: Ownership,
+    /// It is annotated with the name of a template of Canaries.
+    pub(crate) opts_in: bool,
 }
 
 /// What the stripped `metadata.managedFields` said.
@@ -70,6 +73,11 @@ pub(crate) fn is_metadata_only(kind: Kind) -> bool {
     kind == CONFIG_MAP || kind == SECRET
 }
 
+/// True for kinds that are watched although no Canary may ever need them.
+pub(crate) fn is_optional(kind: Kind) -> bool {
+    kind == CANARY_TEMPLATE || kind == CLUSTER_CANARY_TEMPLATE
+}
+
 struct AbortOnDrop(tokio::task::AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -88,8 +96,10 @@ async fn follow<const METADATA_ONLY: bool>(cache: Cache, kind: Kind) {
         plural: kind.plural.to_owned(),
     };
     let api: Api<Slim<METADATA_ONLY>> = match cache.namespace() {
-        Some(namespace) => Api::namespaced_with(cache.client().clone(), namespace, &resource),
-        None => Api::all_with(cache.client().clone(), &resource),
+        Some(namespace) if kind != CLUSTER_CANARY_TEMPLATE => {
+            Api::namespaced_with(cache.client().clone(), namespace, &resource)
+        }
+        Some(_) | None => Api::all_with(cache.client().clone(), &resource),
     };
     let mut config = watcher::Config::default().page_size(PAGE);
     if kind == SECRET {
@@ -122,8 +132,10 @@ async fn follow<const METADATA_ONLY: bool>(cache: Cache, kind: Kind) {
                 let gone = matches!(trouble, Some(Trouble::NoApi(_)));
                 let absent = trouble.is_some() && attribution::is_optional(kind);
                 cache.troubled(kind, trouble);
-                let delay = delays.next().unwrap_or(Duration::from_secs(45));
-                let delay = if absent { ABSENT } else { delay };
+                let mut delay = delays.next().unwrap_or(Duration::from_secs(45));
+                if absent || (gone && is_optional(kind)) {
+                    delay = ABSENT;
+                }
                 tokio::time::sleep(delay.mul_f64(1.0 + fastrand::f64() / 3.0)).await;
                 // Resuming at an old version is of no use when the API comes back: list again.
                 if gone && cache.is_synced(kind) {
@@ -275,6 +287,7 @@ fn strip_metadata(metadata: &mut Map<String, Value>, seen: &mut Seen) {
         seen.ownership = ownership(&managed_fields);
     }
     if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+        seen.opts_in = annotations.contains_key(ANNOTATION);
         annotations.retain(|key, _| !DROPPED_ANNOTATIONS.contains(&key.as_str()));
     }
 }

@@ -1,10 +1,11 @@
 //! The Kubernetes API of Serin: types only, no behaviour.
 //!
 //! `Canary`, `MetricTemplate` and `AlertProvider` of `flagger.app/v1beta1` are field for field those of Flagger;
-//! fields that only Serin knows are optional and say so.
+//! fields that only Serin knows are optional and say so. Kinds of Serin's own are in `serin.dev/v1alpha1`.
 
 mod alert_provider;
 mod canary;
+mod canary_template;
 mod metric_template;
 mod number;
 mod publish;
@@ -17,6 +18,7 @@ pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub use alert_provider::*;
 pub use canary::*;
+pub use canary_template::*;
 pub use metric_template::*;
 pub use publish::{PublishedFile, all_crds, published_files};
 pub use service::*;

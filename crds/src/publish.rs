@@ -3,7 +3,7 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::{AlertProvider, Canary, MetricTemplate};
+use crate::{AlertProvider, Canary, CanaryTemplate, ClusterCanaryTemplate, MetricTemplate};
 
 /// A file to be applied, or to apply the others with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct PublishedFile {
     pub text: String,
 }
 
-/// Every CustomResourceDefinition, in the order canaries, metrictemplates, alertproviders.
+/// Every CustomResourceDefinition: canaries, metrictemplates and alertproviders first, then those of Serin's own group.
 pub fn all_crds() -> Vec<Value> {
     vec![
         published(json!(Canary::crd()), |spec| {
@@ -31,6 +31,8 @@ pub fn all_crds() -> Vec<Value> {
         published(json!(AlertProvider::crd()), |spec| {
             exactly_one(spec, &[&["type", "address"], &["type", "secretRef"]]);
         }),
+        without_status(published(json!(CanaryTemplate::crd()), |_| {})),
+        without_status(published(json!(ClusterCanaryTemplate::crd()), |_| {})),
     ]
 }
 
@@ -59,6 +61,14 @@ fn published(mut crd: Value, amend: impl Fn(&mut Value)) -> Value {
     schema["description"] = schema["properties"]["spec"]["description"].clone();
     amend(&mut schema["properties"]["spec"]);
     sorted(&crd)
+}
+
+/// For kinds about which nothing is told but what users wrote.
+fn without_status(mut crd: Value) -> Value {
+    if let Some(version) = crd["spec"]["versions"][0].as_object_mut() {
+        version.remove("subresources");
+    }
+    crd
 }
 
 /// Structural schemas forbid types inside `oneOf`, so this says only which fields must be there.

@@ -97,7 +97,7 @@ pub struct CanaryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub last_transition_time: Option<Timestamp>,
-    /// `Promoted` as Flagger has it, and `Ready` for kstatus.
+    /// `Promoted` as Flagger has it, `Ready` for kstatus, and `FromTemplate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<CanaryCondition>>,
 
@@ -155,7 +155,7 @@ pub struct CanaryStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CanaryCondition {
-    /// `Promoted` or `Ready`.
+    /// `Promoted`, `Ready` or `FromTemplate`.
     #[serde(rename = "type")]
     pub type_: String,
     /// `True`, `False` or `Unknown`.

@@ -7,6 +7,9 @@ use crate::spec::TargetKind;
 use crate::state::State;
 use crate::step::Step;
 
+/// The reason of what a policy of the cluster refuses, in `waitingFor` and in the `Ready` condition.
+pub const POLICY_DENIED: &str = "PolicyDenied";
+
 /// The status to write after a step. Equal to `before` when nothing differs but time.
 pub fn status(step: &Step, before: &CanaryStatus, kind: TargetKind, generation: i64, now: Timestamp) -> CanaryStatus {
     let mut status = step.state.to_status();
@@ -55,6 +58,33 @@ pub fn invalid(before: &CanaryStatus, problems: &[String], generation: i64, now:
     status
 }
 
+/// What is told of the template that a Canary is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The Canary is as the template says; with the template's kind and name.
+    Current(String),
+    /// The Canary is as the template once said.
+    Left {
+        /// One word for programs.
+        reason: String,
+        /// Why, for people.
+        message: String,
+    },
+}
+
+/// Adds to the status what is known of the template, as the condition `FromTemplate`.
+pub fn add_origin(status: &mut CanaryStatus, before: &CanaryStatus, origin: &Origin, now: Timestamp) {
+    let judged = match origin {
+        Origin::Current(template) => {
+            Judged { status: "True", reason: "UpToDate".into(), message: format!("made from {template}") }
+        }
+        Origin::Left { reason, message } => {
+            Judged { status: "False", reason: reason.clone(), message: message.clone() }
+        }
+    };
+    status.conditions.get_or_insert_default().push(condition(before, "FromTemplate", judged, now));
+}
+
 struct Judged {
     status: &'static str,
     reason: String,
@@ -64,27 +94,29 @@ struct Judged {
 fn conditions(before: &CanaryStatus, promoted: Judged, ready: Judged, now: Timestamp) -> Vec<CanaryCondition> {
     [("Promoted", promoted), ("Ready", ready)]
         .into_iter()
-        .map(|(type_, judged)| {
-            let old = before.conditions.iter().flatten().find(|condition| condition.type_ == type_);
-            let same = old.filter(|old| {
-                old.status == judged.status
-                    && old.reason.as_deref() == Some(&judged.reason)
-                    && old.message.as_deref() == Some(&judged.message)
-            });
-            if let Some(same) = same {
-                return same.clone();
-            }
-            let kept = old.filter(|old| old.status == judged.status).and_then(|old| old.last_transition_time);
-            CanaryCondition {
-                type_: type_.into(),
-                status: judged.status.into(),
-                reason: Some(judged.reason),
-                message: Some(judged.message),
-                last_update_time: Some(now),
-                last_transition_time: Some(kept.unwrap_or(now)),
-            }
-        })
+        .map(|(type_, judged)| condition(before, type_, judged, now))
         .collect()
+}
+
+fn condition(before: &CanaryStatus, type_: &str, judged: Judged, now: Timestamp) -> CanaryCondition {
+    let old = before.conditions.iter().flatten().find(|condition| condition.type_ == type_);
+    let same = old.filter(|old| {
+        old.status == judged.status
+            && old.reason.as_deref() == Some(&judged.reason)
+            && old.message.as_deref() == Some(&judged.message)
+    });
+    if let Some(same) = same {
+        return same.clone();
+    }
+    let kept = old.filter(|old| old.status == judged.status).and_then(|old| old.last_transition_time);
+    CanaryCondition {
+        type_: type_.into(),
+        status: judged.status.into(),
+        reason: Some(judged.reason),
+        message: Some(judged.message),
+        last_update_time: Some(now),
+        last_transition_time: Some(kept.unwrap_or(now)),
+    }
 }
 
 /// Flagger's condition, word for word: other programs match on it.
@@ -121,6 +153,10 @@ fn promoted(phase: Phase, kind: TargetKind) -> Judged {
 
 /// For kstatus: True when nothing is under way and the newest revision serves.
 fn ready(state: &State, waiting: &[WaitingFor]) -> Judged {
+    // Whatever the phase: until the policy or the object changes, nothing goes on.
+    if let Some(denied) = waiting.iter().find(|wait| wait.reason == POLICY_DENIED) {
+        return Judged { status: "False", reason: denied.reason.clone(), message: denied.message.clone() };
+    }
     let why = waiting.first().map(|first| first.message.clone());
     let phase = state.stage.phase();
     let (status, reason, message) = match phase {

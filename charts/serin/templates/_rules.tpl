@@ -1,11 +1,12 @@
 {{/*
 What Serin may do. Watched kinds: get, list, watch. Written kinds: create and patch, because every write is a
-server-side apply or a JSON patch; nothing is written that is not listed here.
+server-side apply or a JSON patch; nothing is written that is not listed here. Deleted are Canaries alone, those that were made
+from a template, when their workload asks for none any more.
 */}}
 {{- define "serin.rules" -}}
 - apiGroups: [flagger.app]
   resources: [canaries]
-  verbs: [get, list, watch, patch, update]
+  verbs: [get, list, watch, create, patch, update, delete]
 - apiGroups: [flagger.app]
   resources: [canaries/status]
   verbs: [get, patch, update]
@@ -15,6 +16,9 @@ server-side apply or a JSON patch; nothing is written that is not listed here.
   verbs: [update]
 - apiGroups: [flagger.app]
   resources: [metrictemplates, alertproviders]
+  verbs: [get, list, watch]
+- apiGroups: [serin.dev]
+  resources: [canarytemplates{{ if not .Values.namespace }}, clustercanarytemplates{{ end }}]
   verbs: [get, list, watch]
 - apiGroups: [apps]
   resources: [deployments, daemonsets]

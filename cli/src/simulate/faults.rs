@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use sim::world::quantity::Percent;
-use sim::{Call, Fault, Faults};
+use sim::{Call, Fault, Faults, Status};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -47,6 +47,8 @@ pub enum Kind {
     Conflict,
     /// Refused, 429, to be asked again after so many seconds.
     TooManyRequests(u32),
+    /// A write is refused by admission, 403, with this message.
+    Deny(String),
     /// Refused, 500.
     Internal,
     /// It waits.
@@ -142,6 +144,7 @@ impl Trouble {
         let named = |names: &[String], name: &str| names.is_empty() || names.iter().any(|named| named == name);
         let fits = match self.fault {
             Kind::Conflict => is_write(&call.verb) && call.verb != "create",
+            Kind::Deny(_) => is_write(&call.verb) && call.verb != "delete",
             Kind::Stale(_) => matches!(call.verb.as_str(), "get" | "list"),
             Kind::Break(_) => call.verb == "watch",
             Kind::TooManyRequests(_) | Kind::Internal | Kind::Delay(_) | Kind::Unheard | Kind::Unanswered => true,
@@ -155,6 +158,7 @@ impl Kind {
         match self {
             Kind::Conflict => Fault::conflict(),
             Kind::TooManyRequests(seconds) => Fault::too_many_requests(*seconds),
+            Kind::Deny(message) => Fault::Refuse(Status::new(403, "Forbidden", message)),
             Kind::Internal => Fault::internal(),
             Kind::Delay(time) => Fault::Delay(*time),
             Kind::Unheard => Fault::Unheard,

@@ -1,5 +1,7 @@
 //! What people and pipelines do to the cluster while a scenario plays.
 
+use std::collections::BTreeMap;
+
 use controller::command::{self, Verb};
 use serde_json::{Value, json};
 use sim::Cluster;
@@ -38,18 +40,47 @@ pub(crate) fn set_image(cluster: &Cluster, namespace: &str, workload: &str, imag
         .map_err(|status| ScenarioError::Stage(format!("setting the image of {workload}: {status}")))
 }
 
+/// Sets annotations of the workload, and takes off those without a value.
+pub(crate) fn annotate(
+    cluster: &Cluster,
+    namespace: &str,
+    workload: &str,
+    annotations: &BTreeMap<String, Option<String>>,
+) -> Result<(), ScenarioError> {
+    let kinds = WORKLOADS.into_iter().map(|kind| Kind { group: "apps", kind });
+    let Some(kind) = kinds.into_iter().find(|kind| cluster.get(*kind, namespace, workload).is_some()) else {
+        return Err(unknown(cluster, namespace, workload));
+    };
+    let patch = json!({ "metadata": { "annotations": annotations } });
+    cluster
+        .patch("pipeline", kind, namespace, workload, patch)
+        .map(drop)
+        .map_err(|status| ScenarioError::Stage(format!("annotating {workload}: {status}")))
+}
+
 /// Deletes `Kind/name`.
 pub(crate) fn delete(cluster: &Cluster, namespace: &str, object: &str) -> Result<(), ScenarioError> {
-    let kinds = [("flagger.app", "Canary"), ("flagger.app", "MetricTemplate"), ("apps", "Deployment"), ("", "Service")];
-    let named = object.split_once('/').and_then(|(wanted, name)| {
-        kinds.iter().find(|(_, kind)| *kind == wanted).map(|(group, kind)| (Kind { group, kind }, name))
-    });
-    let Some((kind, name)) = named else {
-        let known: Vec<&str> = kinds.iter().map(|(_, kind)| *kind).collect();
-        let why = format!("delete {object:?}: write Kind/name; known kinds are {}", known.join(", "));
-        return Err(ScenarioError::Stage(why));
-    };
+    let (kind, name) = named(object)?;
     cluster.delete(kind, namespace, name).map_err(|status| ScenarioError::Stage(format!("deleting {object}: {status}")))
+}
+
+/// Kind and name of `Kind/name`.
+pub(crate) fn named(object: &str) -> Result<(Kind<'static>, &str), ScenarioError> {
+    const KINDS: [(&str, &str); 6] = [
+        ("flagger.app", "Canary"),
+        ("flagger.app", "MetricTemplate"),
+        ("serin.dev", "CanaryTemplate"),
+        ("apps", "Deployment"),
+        ("apps", "DaemonSet"),
+        ("", "Service"),
+    ];
+    let named = object.split_once('/').and_then(|(wanted, name)| {
+        KINDS.iter().find(|(_, kind)| *kind == wanted).map(|(group, kind)| (Kind { group, kind }, name))
+    });
+    named.ok_or_else(|| {
+        let known = KINDS.map(|(_, kind)| kind).join(", ");
+        ScenarioError::Stage(format!("object {object:?}: write Kind/name; known kinds are {known}"))
+    })
 }
 
 /// Gives a Canary a command, as the command line does.

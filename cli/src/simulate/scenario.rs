@@ -86,6 +86,9 @@ pub struct Happening {
     /// Objects to apply, as a GitOps operator would.
     #[serde(default)]
     pub apply: Vec<Source>,
+    /// Annotations of a Deployment or DaemonSet, null to take one off: `podinfo: {serin.dev/canary: web}`.
+    #[serde(default)]
+    pub annotate: BTreeMap<String, BTreeMap<String, Option<String>>>,
     /// Objects to delete: `Canary/podinfo`.
     #[serde(default)]
     pub delete: Vec<String>,
@@ -116,6 +119,9 @@ pub struct Expectation {
     /// Images that serve all traffic at the end, by name of Canary.
     #[serde(default)]
     pub serving: BTreeMap<String, String>,
+    /// Objects that must be gone at the end: `Canary/podinfo`.
+    #[serde(default)]
+    pub absent: Vec<String>,
     /// Requests that may fail at most.
     pub failed_requests: Option<u64>,
     /// Sentences, or parts of them, that must be among the events, in this order.

@@ -36,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(75);
 
 const NAMESPACE: Kind<'static> = Kind { group: "", kind: "Namespace" };
 
+/// Kinds of objects in scenarios that are in no namespace.
+const CLUSTER_WIDE: [&str; 2] = ["ClusterCanaryTemplate", "Namespace"];
+
 /// Machines that pods run on.
 const NODES: u32 = 3;
 
@@ -146,7 +149,7 @@ impl Stage {
         let Seen { transcript, invariants } = seen;
         let world = self.around.world();
         let broken = invariants.end(&self.cluster, &world);
-        let verdict = verdict::judge(scenario, &self.cluster, &world, &transcript, broken, in_time);
+        let verdict = verdict::judge(scenario, &self.cluster, &world, &transcript, broken, in_time)?;
         Ok(Played { transcript, verdict })
     }
 
@@ -239,6 +242,13 @@ impl Stage {
             apply(&self.cluster, object, &scenario.namespace)?;
             seen.transcript.note(now, &name, &format!("committed: {kind}"));
         }
+        for (workload, annotations) in &happening.annotate {
+            super::happenings::annotate(&self.cluster, &scenario.namespace, workload, annotations)?;
+            for (key, value) in annotations {
+                let done = value.as_ref().map_or_else(|| format!("no more {key}"), |value| format!("{key}: {value}"));
+                seen.transcript.note(now, workload, &format!("committed: {done}"));
+            }
+        }
         for object in &happening.delete {
             super::happenings::delete(&self.cluster, &scenario.namespace, object)?;
             seen.transcript.note(now, object, "deleted");
@@ -311,9 +321,10 @@ impl Behaviour for Software {
     }
 }
 
-/// The gateways that a Canary's routes are attached to: where they come from is not what a scenario is about.
+/// The gateways that the routes of a Canary, or of those made from a template, are attached to: where they come from is not what a scenario is about.
 pub(crate) fn gateways(object: &Value) -> Vec<Value> {
-    let references = object.pointer("/spec/service/gatewayRefs").and_then(Value::as_array);
+    let places = ["/spec/service/gatewayRefs", "/spec/template/service/gatewayRefs"];
+    let references = places.into_iter().find_map(|place| object.pointer(place)).and_then(Value::as_array);
     let gateway = |reference: &Value| {
         json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
@@ -331,7 +342,9 @@ pub(crate) fn apply(cluster: &Cluster, mut object: Value, namespace: &str) -> Re
     {
         metadata.remove("namespace");
     }
-    if !namespace.is_empty()
+    let in_a_namespace = !CLUSTER_WIDE.iter().any(|kind| object["kind"] == *kind);
+    if in_a_namespace
+        && !namespace.is_empty()
         && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
     {
         metadata.entry("namespace").or_insert_with(|| namespace.into());

@@ -157,7 +157,8 @@ impl Transcript {
     }
 
     fn event(&mut self, now: Timestamp, event: &Value) {
-        if event["involvedObject"]["kind"] != "Canary" {
+        // Of Canaries, and of workloads that ask for one.
+        if event["source"]["component"] != "flagger" {
             return;
         }
         let name = event["involvedObject"]["name"].as_str().unwrap_or_default();

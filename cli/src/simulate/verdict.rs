@@ -8,7 +8,7 @@ use sim::world::World;
 use sim::{Cluster, Kind};
 
 use super::CANARY;
-use super::scenario::Scenario;
+use super::scenario::{Scenario, ScenarioError};
 use super::transcript::{Seen, Transcript};
 
 /// How it ended.
@@ -57,7 +57,7 @@ pub(crate) fn judge(
     transcript: &Transcript,
     broken: Vec<String>,
     in_time: bool,
-) -> Verdict {
+) -> Result<Verdict, ScenarioError> {
     let mut objections = broken;
     let canaries = cluster.list(CANARY, "");
     if !in_time {
@@ -118,7 +118,13 @@ pub(crate) fn judge(
     {
         objections.push(format!("{failed_requests} requests failed, {most} may"));
     }
-    Verdict { objections, requests: total.requests, failed_requests }
+    for object in &expect.absent {
+        let (kind, name) = super::happenings::named(object)?;
+        if cluster.get(kind, &scenario.namespace, name).is_some() {
+            objections.push(format!("{object} is still there"));
+        }
+    }
+    Ok(Verdict { objections, requests: total.requests, failed_requests })
 }
 
 /// True for a Canary that means nothing.

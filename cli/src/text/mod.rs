@@ -42,6 +42,10 @@ pub fn rows(rows: &[Row], paint: Paint, namespaces: bool, wide: bool) -> String 
     if wide {
         headings.extend(["TARGET", "STRATEGY", "ROUTER", "INTERVAL", "SOURCE"]);
     }
+    let templates = rows.iter().any(|row| row.template.is_some());
+    if templates {
+        headings.push("TEMPLATE");
+    }
     headings.push("WAITING FOR");
     let mut table = Table::headed(&headings);
     for row in rows {
@@ -66,6 +70,9 @@ pub fn rows(rows: &[Row], paint: Paint, namespaces: bool, wide: bool) -> String 
                 Cell::plain(row.interval.clone()),
                 Cell::plain(row.source.clone().unwrap_or_else(|| "-".to_owned())),
             ]);
+        }
+        if templates {
+            cells.push(Cell::plain(row.template.clone().unwrap_or_else(|| "-".to_owned())));
         }
         cells.push(Cell::plain(row.waiting_for.clone().unwrap_or_default()));
         table.row(cells);
@@ -107,6 +114,9 @@ fn heading(view: &RolloutView, paint: Paint) -> String {
         fact("Message:", message.clone(), Tone::Plain);
     }
     fact("Target:", view.target.clone(), Tone::Plain);
+    if let Some(template) = &view.template {
+        fact("Template:", template.clone(), Tone::Plain);
+    }
     if let Some(source) = &view.source
         && let Some(sentence) = source.sentence()
     {

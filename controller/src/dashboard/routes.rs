@@ -237,7 +237,7 @@ impl From<ApiProblem> for Failure {
     fn from(problem: ApiProblem) -> Failure {
         let status = match problem.class {
             Class::Conflict => StatusCode::CONFLICT,
-            Class::Denied { .. } | Class::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Class::Denied(_) | Class::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Class::NotFound | Class::Gone => StatusCode::NOT_FOUND,
             Class::Forbidden { .. } | Class::Unreachable => StatusCode::BAD_GATEWAY,
         };

@@ -68,6 +68,9 @@ pub struct RolloutView {
     pub paused: bool,
     /// Kind and name of the workload that users change.
     pub target: String,
+    /// Kind and name of the template that the Canary is made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// How traffic moves, and how far it has moved.
     pub strategy: StrategyView,
     /// The checks.
@@ -183,6 +186,7 @@ impl RolloutView {
             suspended,
             paused: status.paused,
             target: target_name(canary),
+            template: crate::opt_in::origin(canary).map(str::to_owned),
             strategy: StrategyView::of(canary, &status),
             analysis: AnalysisView {
                 interval: analysis["interval"].as_str().unwrap_or("60s").to_owned(),

@@ -30,6 +30,9 @@ pub struct Row {
     pub last_transition_seconds: Option<i64>,
     /// Kind and name of the workload that users change.
     pub target: String,
+    /// Kind and name of the template that the Canary is made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// `canary`, `ab-testing` or `blue-green`.
     pub strategy: &'static str,
     /// The router, when the Canary names one.
@@ -61,6 +64,7 @@ impl Row {
             waiting_for: view.waiting_for.into_iter().next().map(|reason| reason.message),
             last_transition_seconds: view.last_transition_seconds,
             target: view.target,
+            template: view.template,
             strategy: view.strategy.name,
             router: view.strategy.router,
             interval: view.analysis.interval,

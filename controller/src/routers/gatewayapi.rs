@@ -52,6 +52,19 @@ impl Router for GatewayApi {
         Ok(vec![Desired::Apply { kind, body }])
     }
 
+    fn hand_over(&self, route: &Route<'_>, current: &dyn Lookup, heir: &Value) -> Result<Vec<Desired>, RouteError> {
+        let Some(live) = current.get(kind(&route.spec.provider), route.apex_name()) else { return Ok(Vec::new()) };
+        let mut desired = self.render(route, current)?;
+        for object in &mut desired {
+            let Desired::Apply { body, .. } = object else { continue };
+            for rule in body["spec"]["rules"].as_array_mut().into_iter().flatten() {
+                rule["backendRefs"] = json!([backend(route, route.apex_name().to_owned(), 100)]);
+            }
+            route.bequeath(&mut body["metadata"], &live, heir);
+        }
+        Ok(desired)
+    }
+
     fn observe(&self, route: &Route<'_>, current: &dyn Lookup) -> Result<Observed, RouteError> {
         let kind = kind(&route.spec.provider);
         let Some(live) = current.get(kind, route.apex_name()) else { return Ok(Observed::Missing) };

@@ -37,6 +37,12 @@ pub trait Router: Send + Sync {
     fn finalize(&self, _route: &Route<'_>, _current: &dyn Lookup) -> Result<Vec<Desired>, RouteError> {
         Ok(Vec::new())
     }
+
+    /// What makes the routes send to the apex Service and belong to `heir` (an owner reference), so that users reach the
+    /// target when the Canary is gone. Empty where no route of Serin's stands between users and that Service.
+    fn hand_over(&self, _route: &Route<'_>, _current: &dyn Lookup, _heir: &Value) -> Result<Vec<Desired>, RouteError> {
+        Ok(Vec::new())
+    }
 }
 
 /// All that a router may know.
@@ -99,6 +105,15 @@ impl Route<'_> {
             Some(_) => {}
         }
         metadata
+    }
+
+    /// Makes `heir` the owner of what the Canary, or already the heir, owns.
+    fn bequeath(&self, metadata: &mut Value, live: &Value, heir: &Value) {
+        let owners = live.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+        let inherited = owners.into_iter().flatten().any(|owner| owner["uid"] == heir["uid"]);
+        if inherited || self.owner.controls(live) {
+            metadata["ownerReferences"] = json!([heir]);
+        }
     }
 
     /// Labels and annotations of `spec.service.apex`.

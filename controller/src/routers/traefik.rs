@@ -46,6 +46,19 @@ impl Router for Traefik {
         Ok(vec![Desired::Apply { kind: TRAEFIK_SERVICE, body }])
     }
 
+    fn hand_over(&self, route: &Route<'_>, current: &dyn Lookup, heir: &Value) -> Result<Vec<Desired>, RouteError> {
+        let Some(live) = current.get(TRAEFIK_SERVICE, route.apex_name()) else { return Ok(Vec::new()) };
+        let like = entry(Some(&live), route.apex_name()).or_else(|| entry(Some(&live), &route.primary_name()));
+        let mut desired = self.render(route, current)?;
+        for object in &mut desired {
+            let Desired::Apply { body, .. } = object else { continue };
+            body["spec"]["weighted"]["services"] =
+                json!([service(route, like.clone(), route.apex_name().to_owned(), 100)]);
+            route.bequeath(&mut body["metadata"], &live, heir);
+        }
+        Ok(desired)
+    }
+
     fn observe(&self, route: &Route<'_>, current: &dyn Lookup) -> Result<Observed, RouteError> {
         let Some(live) = current.get(TRAEFIK_SERVICE, route.apex_name()) else { return Ok(Observed::Missing) };
         let (primary, canary) = (route.primary_name(), route.canary_name());

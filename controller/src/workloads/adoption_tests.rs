@@ -213,7 +213,7 @@ fn malformed_objects_never_panic() {
         let _ = config_copies(&plan, &case.objects);
         let _ = services(&plan, &case.objects);
         let _ = apex_service(&plan, &case.objects);
-        let _ = revert_apex(&plan, &case.objects);
+        let _ = revert_apex(&plan, &case.objects, None);
         let _ = autoscaler(&plan, &case.objects, AutoscalerMode::Update);
         let _ = readiness(plan.spec.target.kind, &case.target, 100, Duration::ZERO, Some(now), now);
         let _ = scale(plan.spec.target.kind, &case.target, "podinfo", ScaleTo::FromZero { replicas: 1 });

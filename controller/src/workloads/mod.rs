@@ -26,7 +26,7 @@ pub use history::{former_target, history_kind, history_labels};
 pub use primary::{
     PrimaryMode, REVISION_ANNOTATION, desired_primary, primary_matches, primary_template, written_revision,
 };
-pub use readiness::readiness;
+pub use readiness::{readiness, refused_pods};
 pub use scale::{ScaleTo, replicas_from_zero, scale, scaled_down};
 pub use services::{apex_sends_to_primary, apex_service, revert_apex, services};
 

@@ -8,6 +8,7 @@ use rollout::spec::TargetKind;
 use serde_json::Value;
 
 use super::scale::scaled_down;
+use crate::denial::{self, Denial};
 
 /// Reads the readiness of a target or primary from its status.
 ///
@@ -33,6 +34,12 @@ pub fn readiness(
         TargetKind::Deployment => deployment(object, ready_percent, progress_deadline, since, now),
         TargetKind::DaemonSet => daemon_set(object, ready_percent, progress_deadline, since, now),
     }
+}
+
+/// The policy that keeps pods of the workload from being made, when its status tells of one.
+pub fn refused_pods(object: &Value) -> Option<Denial> {
+    let failure = condition(object, "ReplicaFailure").filter(|failure| text(failure, "status") == Some("True"))?;
+    denial::parse(text(failure, "message")?)
 }
 
 fn deployment(
@@ -231,6 +238,23 @@ mod tests {
         let mut scaled_down = daemon_set([0, 0, 0]);
         scaled_down["spec"] = json!({"template": {"spec": {"nodeSelector": {SCALE_TO_ZERO: "true"}}}});
         assert_eq!(read(&scaled_down, 100, None), Readiness::ScaledToZero);
+    }
+
+    #[test]
+    fn a_policy_that_refuses_pods_is_read_from_the_status() {
+        let failure = |status: &str, message: &str| json!([{"type": "ReplicaFailure", "status": status, "reason": "FailedCreate", "message": message}]);
+        let quota =
+            "pods \"web-5d-\" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2";
+        for (conditions, policy) in [
+            (failure("True", quota), Some("small")),
+            (failure("False", quota), None),
+            (failure("True", "no service account"), None),
+            (json!([{"type": "ReplicaFailure", "status": "True"}]), None),
+            (json!(7), None),
+        ] {
+            let denial = refused_pods(&deployment_with([2, 2, 2, 1], conditions));
+            assert_eq!(denial.as_ref().map(|denial| denial.policy.as_str()), policy);
+        }
     }
 
     #[test]

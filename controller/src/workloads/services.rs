@@ -40,10 +40,12 @@ pub fn apex_sends_to_primary(plan: &Plan<'_>, current: &dyn Lookup) -> bool {
 }
 
 /// What gives the Service that clients use back to its owner: it sends to the target again. `None` when there is none,
-/// or when it is the Canary's own and goes with it.
-pub fn revert_apex(plan: &Plan<'_>, current: &dyn Lookup) -> Option<Desired> {
+/// or when it is the Canary's own and goes with it. With an `heir` (an owner reference), what is the Canary's own becomes
+/// the heir's and stays.
+pub fn revert_apex(plan: &Plan<'_>, current: &dyn Lookup, heir: Option<&Value>) -> Option<Desired> {
     let live = current.get(KIND, &plan.spec.service_name)?;
-    if plan.owner.controls(&live) {
+    let owned = plan.owner.controls(&live);
+    if owned && heir.is_none() {
         return None;
     }
     let applied = metadata::of(&live, "/metadata/annotations")
@@ -51,11 +53,11 @@ pub fn revert_apex(plan: &Plan<'_>, current: &dyn Lookup) -> Option<Desired> {
         .and_then(|text| serde_json::from_str::<Value>(text).ok())
         .and_then(|applied| applied.pointer("/spec/selector").filter(|selector| selector.is_object()).cloned());
     let selector = applied.unwrap_or_else(|| selector(plan, &plan.selector.value));
-    Some(Desired::Patch {
-        kind: KIND,
-        name: plan.spec.service_name.clone(),
-        pointer_values: vec![("/spec/selector".into(), Some(selector))],
-    })
+    let mut pointer_values = vec![("/spec/selector".into(), Some(selector))];
+    if let Some(heir) = heir.filter(|_| owned) {
+        pointer_values.push(("/metadata/ownerReferences".into(), Some(json!([heir]))));
+    }
+    Some(Desired::Patch { kind: KIND, name: plan.spec.service_name.clone(), pointer_values })
 }
 
 fn one(plan: &Plan<'_>, current: &dyn Lookup, name: &str, pods: &str, custom: Option<&CustomMetadata>) -> Desired {
@@ -322,12 +324,19 @@ mod tests {
             let live =
                 json!({"metadata": {"annotations": annotations}, "spec": {"selector": {"app": "podinfo-primary"}}});
             case.put(KIND, "podinfo", live.clone());
-            let desired = revert_apex(&case.plan().unwrap(), &case.objects).unwrap();
+            let desired = revert_apex(&case.plan().unwrap(), &case.objects, None).unwrap();
             assert_eq!(apply(Some(&live), &desired)["spec"]["selector"], expected);
         }
         // The Canary's own goes with it.
         let case = Case::deployment();
-        assert_eq!(revert_apex(&case.plan().unwrap(), &case.objects), None);
+        assert_eq!(revert_apex(&case.plan().unwrap(), &case.objects, None), None);
+        // Unless there is somebody to have it.
+        let heir = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo", "uid": "d"});
+        let live = (*case.objects[&(KIND, "podinfo".into())]).clone();
+        let desired = revert_apex(&case.plan().unwrap(), &case.objects, Some(&heir)).unwrap();
+        let after = apply(Some(&live), &desired);
+        assert_eq!(after["metadata"]["ownerReferences"], json!([heir]));
+        assert_eq!(after["spec"]["selector"], json!({"app": "podinfo"}));
     }
 
     #[test]

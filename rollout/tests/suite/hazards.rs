@@ -42,6 +42,20 @@ fn hazard_01_a_revision_is_not_lost_after_a_failed_rollout() {
 }
 
 #[test]
+fn hazard_01_a_revision_that_comes_while_something_is_in_the_way_is_not_lost() {
+    let problem = ("CannotWatch".to_owned(), "serin may not watch httproutes".to_owned());
+    let fix = Look::new(spec(canary()), failed(0)).target("fix");
+    let blocked = fix.clone().with(|look| look.seen.problems = vec![problem]);
+    let suspended = fix.clone().with(|look| look.spec.suspend = true);
+    for held in [blocked, suspended].map(|look| look.go().step) {
+        assert_eq!(held.state.applied, Some(revision("new")), "{:?}", held.waiting);
+        let begun = Look { state: held.state, memory: held.memory, ..fix.clone() }.go().step;
+        assert_eq!(begun.state.applied, Some(revision("fix")));
+        assert_eq!(begun.state.stage, Stage::Progressing(Run::default()));
+    }
+}
+
+#[test]
 fn hazard_01_a_crash_after_the_status_write_loses_no_revision() {
     let mut world = World::new(spec(canary()));
     world.run(at(120), &mut |_, _| {});

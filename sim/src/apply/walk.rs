@@ -78,9 +78,12 @@ fn compare_at(schema: &Schema, old: Option<&Value>, new: Option<&Value>, path: &
         let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
         let names: BTreeSet<&String> = [old, new].into_iter().flatten().flat_map(Map::keys).collect();
         for name in names {
+            let (old, new) = (old.and_then(|old| old.get(name)), new.and_then(|new| new.get(name)));
+            if old == new {
+                continue;
+            }
             path.push(Element::Field(name.clone()));
-            let side = |object: Option<&'_ Map<String, Value>>| object.and_then(|object| object.get(name)).cloned();
-            compare_at(&field(schema, name), side(old).as_ref(), side(new).as_ref(), path, change);
+            compare_at(&field(schema, name), old, new, path, change);
             path.pop();
         }
     } else {

@@ -78,9 +78,10 @@ impl Desk {
                 let scaling = self.view.autoscalers_of(key.kind, &key.namespace, &key.name);
                 self.dirty.extend(scaling.map(|name| Key::new(Kind::Autoscaler, &key.namespace, name)));
             }
+            // Routes ask only whether it is there: its status counts them, and would wake all of them for each.
+            Kind::Gateway if old.is_some() == object.is_some() => {}
             Kind::Gateway => {
-                let routes = self.view.all(Kind::HttpRoute);
-                let attached = routes.filter(|route| routes::parents(route).any(|parent| parent == *key));
+                let attached = self.view.attached(key);
                 self.dirty.extend(attached.map(|route| Key::of(Kind::HttpRoute, route)));
             }
             Kind::HttpRoute => {

@@ -81,7 +81,7 @@ fn parent_key(route: &Value, parent: &Value) -> Key {
 
 fn attached(gateway: &Value, listener: &str, view: &View) -> usize {
     let key = Key::new(Kind::Gateway, namespace(gateway), name(gateway));
-    view.all(Kind::HttpRoute)
+    view.attached(&key)
         .filter(|route| {
             list(route, "/spec/parentRefs").iter().any(|parent| {
                 parent_key(route, parent) == key

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::object;
+use super::{object, routes};
 
 macro_rules! kinds {
     ($($variant:ident $name:literal $version:literal,)*) => {
@@ -87,6 +87,8 @@ pub(super) struct View {
     /// Autoscalers by the kind and name of their target, within a namespace.
     scaling: BTreeMap<(String, String, String), BTreeSet<String>>,
     on_node: BTreeMap<String, BTreeSet<Key>>,
+    /// HTTPRoutes by the Gateway that they name as a parent.
+    attached: BTreeMap<Key, BTreeSet<Key>>,
 }
 
 impl View {
@@ -148,6 +150,11 @@ impl View {
         pods.filter(|pod| object::contains(&pod["metadata"]["labels"], selector)).collect()
     }
 
+    /// The HTTPRoutes that name a Gateway as a parent.
+    pub(super) fn attached(&self, gateway: &Key) -> impl Iterator<Item = &Arc<Value>> {
+        self.attached.get(gateway).into_iter().flatten().filter_map(|route| self.get(route))
+    }
+
     /// The pods that have no node yet.
     pub(super) fn unbound(&self) -> impl Iterator<Item = Key> {
         self.on_node.get("").into_iter().flatten().cloned()
@@ -192,6 +199,11 @@ impl View {
                 note(&mut self.selecting, pair, key.name.clone(), present);
             }
         }
+        if key.kind == Kind::HttpRoute {
+            for gateway in routes::parents(object) {
+                note(&mut self.attached, gateway, key.clone(), present);
+            }
+        }
         if key.kind == Kind::Autoscaler {
             let target = (
                 key.namespace.clone(),
@@ -204,9 +216,16 @@ impl View {
 }
 
 /// What the indexes are made of.
-fn indexed(object: &Value) -> [Option<&Value>; 5] {
-    ["/metadata/labels", "/metadata/ownerReferences", "/spec/nodeName", "/spec/selector", "/spec/scaleTargetRef"]
-        .map(|part| object::at(object, part))
+fn indexed(object: &Value) -> [Option<&Value>; 6] {
+    [
+        "/metadata/labels",
+        "/metadata/ownerReferences",
+        "/spec/nodeName",
+        "/spec/selector",
+        "/spec/scaleTargetRef",
+        "/spec/parentRefs",
+    ]
+    .map(|part| object::at(object, part))
 }
 
 fn note<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, present: bool) {

@@ -3,6 +3,7 @@
 pub(crate) mod builtin;
 mod defaults;
 mod parse;
+mod place;
 mod prune;
 mod validate;
 

@@ -10,6 +10,16 @@ use super::{ListKind, Rules, Schema, Shape, Strategy};
 /// How a `$ref` is resolved.
 pub(crate) type Resolve<'a> = &'a mut dyn FnMut(&str) -> Arc<Schema>;
 
+/// Reads one schema; what is nothing but a reference is shared with all that refer to it.
+fn shared(value: &Value, resolve: Resolve<'_>) -> Arc<Schema> {
+    match value.get("$ref").and_then(Value::as_str) {
+        Some(name) if value.as_object().is_some_and(|fields| fields.len() == 1) => {
+            resolve(name.rsplit('/').next().unwrap_or(name))
+        }
+        Some(_) | None => Arc::new(parse(value, resolve)),
+    }
+}
+
 /// Reads one schema.
 pub(crate) fn parse(value: &Value, resolve: Resolve<'_>) -> Schema {
     let mut schema = match value.get("$ref").and_then(Value::as_str) {
@@ -32,18 +42,18 @@ pub(crate) fn parse(value: &Value, resolve: Resolve<'_>) -> Schema {
     }
     if let Some(properties) = value.get("properties").and_then(Value::as_object) {
         for (name, property) in properties {
-            schema.properties.insert(name.clone(), Arc::new(parse(property, resolve)));
+            schema.properties.insert(name.clone(), shared(property, resolve));
         }
     }
     if let Some(additional) = value.get("additionalProperties") {
         schema.additional = match additional {
             Value::Bool(true) => Some(Schema::unspecified()),
-            Value::Object(_) => Some(Arc::new(parse(additional, resolve))),
+            Value::Object(_) => Some(shared(additional, resolve)),
             Value::Bool(false) | Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
         };
     }
     if let Some(items) = value.get("items") {
-        schema.items = Some(Arc::new(parse(items, resolve)));
+        schema.items = Some(shared(items, resolve));
     }
     if let Some(required) = value.get("required") {
         schema.required = strings(required);

@@ -2,14 +2,19 @@
 
 use serde_json::Value;
 
+use super::place::Place;
 use super::{Schema, Shape, builtin};
 
 /// Takes unknown fields out and tells their paths.
-pub(crate) fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+pub(crate) fn prune(schema: &Schema, value: &mut Value, unknown: &mut Vec<String>) {
+    prune_at(schema, value, &Place::Root, unknown);
+}
+
+fn prune_at(schema: &Schema, value: &mut Value, place: &Place<'_>, unknown: &mut Vec<String>) {
     if schema.embedded
         && let Some(metadata) = value.get_mut("metadata")
     {
-        prune(&builtin::metadata(), metadata, &join(path, "metadata"), unknown);
+        prune_at(&builtin::metadata(), metadata, &place.field("metadata"), unknown);
     }
     match value {
         Value::Object(fields) => {
@@ -19,12 +24,12 @@ pub(crate) fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mu
             let identity = |name: &str| schema.embedded && ["apiVersion", "kind", "metadata"].contains(&name);
             fields.retain(|name, value| match schema.field(name) {
                 Some(field) => {
-                    prune(field, value, &join(path, name), unknown);
+                    prune_at(field, value, &place.field(name), unknown);
                     true
                 }
                 None if schema.preserve || identity(name) => true,
                 None => {
-                    unknown.push(join(path, name));
+                    unknown.push(place.field(name).to_string());
                     false
                 }
             });
@@ -32,7 +37,7 @@ pub(crate) fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mu
         Value::Array(items) => {
             if let Some(schema) = &schema.items {
                 for (index, item) in items.iter_mut().enumerate() {
-                    prune(schema, item, &format!("{path}[{index}]"), unknown);
+                    prune_at(schema, item, &place.item(index), unknown);
                 }
             }
         }
@@ -73,8 +78,4 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(value) => value.is_empty(),
         Value::Object(value) => value.is_empty(),
     }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }

@@ -2,45 +2,48 @@
 
 use serde_json::Value;
 
+use super::place::Place;
 use super::{ListKind, Rules, Schema, Shape, builtin};
 use crate::status::Cause;
 
 /// All that is wrong, in the order of the object's fields.
-pub(crate) fn validate(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+pub(crate) fn validate(schema: &Schema, value: &Value, causes: &mut Vec<Cause>) {
+    validate_at(schema, value, &Place::Root, causes);
+}
+
+fn validate_at(schema: &Schema, value: &Value, place: &Place<'_>, causes: &mut Vec<Cause>) {
     if value.is_null() {
         if !schema.nullable && schema.shape != Shape::Any {
-            causes.push(wrong_type(path, value, schema.shape));
+            causes.push(wrong_type(place, value, schema.shape));
         }
         return;
     }
     if !fits(schema.shape, value) {
-        causes.push(wrong_type(path, value, schema.shape));
+        causes.push(wrong_type(place, value, schema.shape));
         return;
     }
-    check_rules(&schema.rules, value, path, causes);
+    check_rules(&schema.rules, value, place, causes);
     if schema.embedded
         && let Some(metadata) = value.get("metadata")
     {
-        validate(&builtin::metadata(), metadata, &join(path, "metadata"), causes);
+        validate_at(&builtin::metadata(), metadata, &place.field("metadata"), causes);
     }
     match value {
         Value::Object(fields) => {
             for name in schema.required.iter().filter(|name| !fields.contains_key(*name)) {
-                causes.push(Cause::required(&join(path, name), ""));
+                causes.push(Cause::required(&place.field(name).to_string(), ""));
             }
             for (name, value) in fields {
-                if let Some(field) = schema.properties.get(name) {
-                    validate(field, value, &join(path, name), causes);
-                } else if let Some(field) = &schema.additional {
-                    validate(field, value, &join(path, name), causes);
+                if let Some(field) = schema.field(name) {
+                    validate_at(field, value, &place.field(name), causes);
                 }
             }
         }
         Value::Array(items) => {
-            check_list(schema, items, path, causes);
+            check_list(schema, items, place, causes);
             if let Some(schema) = &schema.items {
                 for (index, item) in items.iter().enumerate() {
-                    validate(schema, item, &format!("{path}[{index}]"), causes);
+                    validate_at(schema, item, &place.item(index), causes);
                 }
             }
         }
@@ -61,7 +64,8 @@ fn fits(shape: Shape, value: &Value) -> bool {
     }
 }
 
-fn wrong_type(path: &str, value: &Value, shape: Shape) -> Cause {
+fn wrong_type(place: &Place<'_>, value: &Value, shape: Shape) -> Cause {
+    let path = place.to_string();
     let is = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -81,10 +85,10 @@ fn wrong_type(path: &str, value: &Value, shape: Shape) -> Cause {
         Shape::IntOrString => "integer,string",
     };
     let why = format!("{path} in body must be of type {wanted}: {is:?}");
-    Cause { reason: "FieldValueTypeInvalid", message: format!("Invalid value: {is:?}: {why}"), field: path.to_owned() }
+    Cause { reason: "FieldValueTypeInvalid", message: format!("Invalid value: {is:?}: {why}"), field: path }
 }
 
-fn check_list(schema: &Schema, items: &[Value], path: &str, causes: &mut Vec<Cause>) {
+fn check_list(schema: &Schema, items: &[Value], place: &Place<'_>, causes: &mut Vec<Cause>) {
     let identity = |item: &Value| match &schema.list {
         ListKind::Atomic => None,
         ListKind::Set => Some(item.clone()),
@@ -98,17 +102,19 @@ fn check_list(schema: &Schema, items: &[Value], path: &str, causes: &mut Vec<Cau
             causes.push(Cause {
                 reason: "FieldValueDuplicate",
                 message: format!("Duplicate value: {own}"),
-                field: format!("{path}[{index}]"),
+                field: place.item(index).to_string(),
             });
         }
     }
 }
 
-fn check_rules(rules: &Rules, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+fn check_rules(rules: &Rules, value: &Value, place: &Place<'_>, causes: &mut Vec<Cause>) {
     if !rules.allowed.is_empty() && !rules.allowed.contains(value) {
-        causes.push(Cause::unsupported(path, value, &rules.allowed));
+        causes.push(Cause::unsupported(&place.to_string(), value, &rules.allowed));
     }
-    let mut wrong = |why: String| causes.push(Cause::invalid(path, value, &format!("{path} in body {why}")));
+    let mut wrong = |why: String| {
+        causes.push(Cause::invalid(&place.to_string(), value, &format!("{place} in body {why}")));
+    };
     if let Some(number) = value.as_f64() {
         if let Some(least) = rules.minimum {
             if rules.exclusive_minimum && number <= least {
@@ -155,13 +161,13 @@ fn check_rules(rules: &Rules, value: &Value, path: &str, causes: &mut Vec<Cause>
             wrong(format!("should have at least {least} properties"));
         }
     }
-    check_sizes(rules, value, path, causes);
-    check_combinations(rules, value, path, causes);
+    check_sizes(rules, value, place, causes);
+    check_combinations(rules, value, place, causes);
 }
 
-fn check_sizes(rules: &Rules, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+fn check_sizes(rules: &Rules, value: &Value, place: &Place<'_>, causes: &mut Vec<Cause>) {
     let mut too = |reason: &'static str, message: String| {
-        causes.push(Cause { reason, message, field: path.to_owned() });
+        causes.push(Cause { reason, message, field: place.to_string() });
     };
     if let (Some(text), Some(most)) = (value.as_str(), rules.max_length)
         && text.chars().count() as u64 > most
@@ -180,13 +186,16 @@ fn check_sizes(rules: &Rules, value: &Value, path: &str, causes: &mut Vec<Cause>
     }
 }
 
-fn check_combinations(rules: &Rules, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+fn check_combinations(rules: &Rules, value: &Value, place: &Place<'_>, causes: &mut Vec<Cause>) {
     let holds = |schema: &Schema| {
         let mut causes = vec![];
-        validate(schema, value, path, &mut causes);
+        validate_at(schema, value, place, &mut causes);
         causes.is_empty()
     };
-    let mut wrong = |why: &str| causes.push(Cause::invalid(path, value, &format!("{path:?} {why}")));
+    let mut wrong = |why: &str| {
+        let path = place.to_string();
+        causes.push(Cause::invalid(&path, value, &format!("{path:?} {why}")));
+    };
     if !rules.any_of.is_empty() && !rules.any_of.iter().any(|schema| holds(schema)) {
         wrong("must validate at least one schema (anyOf)");
     }
@@ -201,10 +210,6 @@ fn check_combinations(rules: &Rules, value: &Value, path: &str, causes: &mut Vec
         wrong("must not validate the schema (not)");
     }
     for schema in &rules.all_of {
-        validate(schema, value, path, causes);
+        validate_at(schema, value, place, causes);
     }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }

@@ -110,7 +110,7 @@ impl State {
             config.retain(|name, _| meant(name));
         }
         let mut unknown = vec![];
-        crate::schema::prune(&target.version().schema, &mut config, "", &mut unknown);
+        crate::schema::prune(&target.version().schema, &mut config, &mut unknown);
         if let Some(field) = unknown.first() {
             let place = format!("{}/{}; {api_version}, Kind={kind}", target.namespace, target.name);
             return Err(Status::new(

@@ -71,6 +71,8 @@ pub struct World {
     /// Until when everything has flowed, in milliseconds.
     at: i64,
     seen: Vec<Vec<Arc<Value>>>,
+    /// What counted the changes when `seen` was found.
+    version: Option<u64>,
     routes: Routes,
     total: Tick,
 }
@@ -84,6 +86,7 @@ impl World {
             metrics: MetricsServer::new(description.metrics, begin),
             at: begin.as_millisecond(),
             seen: Vec::new(),
+            version: None,
             routes: Routes::default(),
             total: Tick::default(),
         }
@@ -136,6 +139,12 @@ impl World {
 
     /// Compiles the routes when an object is another than before.
     fn look_at(&mut self, objects: &(impl Objects + ?Sized)) {
+        let version = objects.version();
+        if version.is_some() && self.version.is_some_and(|seen| !objects.changed_since(seen)) {
+            self.version = version;
+            return;
+        }
+        self.version = version;
         let found: Vec<Vec<Arc<Value>>> = KINDS.iter().map(|(group, kind)| objects.list(group, kind)).collect();
         let same = found.len() == self.seen.len()
             && found

@@ -1,7 +1,9 @@
 //! Time series in memory, as a metrics server keeps them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
@@ -54,6 +56,9 @@ impl fmt::Display for Labels {
     }
 }
 
+/// Around a pattern that is matched from end to end.
+const ANCHORED: (&str, &str) = ("^(?s:", ")$");
+
 /// One value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
@@ -96,7 +101,7 @@ impl Matcher {
     /// A pattern that is matched from end to end. Errors are the pattern's.
     pub fn pattern(text: &str) -> Result<Regex, regex::Error> {
         // RE2's classes such as \d are ASCII alone; bytes are where the crate has them so.
-        RegexBuilder::new(&format!("^(?s:{text})$")).unicode(false).build()
+        RegexBuilder::new(&format!("{}{text}{}", ANCHORED.0, ANCHORED.1)).unicode(false).build()
     }
 
     /// Whether a series with these labels fits.
@@ -120,7 +125,65 @@ impl Matcher {
 pub struct Store {
     series: Vec<(Labels, Vec<Point>)>,
     by_labels: BTreeMap<Labels, usize>,
-    by_name: BTreeMap<String, Vec<usize>>,
+    by_name: BTreeMap<String, Family>,
+}
+
+/// The labels that tell one pod's, Service's or route's series from another's: queries of rollouts name one of them.
+const TELLING: [&str; 4] = ["pod", "kubernetes_pod_name", "service", "ingress"];
+
+/// All series of one name.
+#[derive(Debug, Default)]
+struct Family {
+    all: Vec<usize>,
+    /// By value, for each of [`TELLING`].
+    telling: [BTreeMap<Arc<str>, Vec<usize>>; TELLING.len()],
+}
+
+impl Family {
+    fn add(&mut self, labels: &Labels, number: usize) {
+        self.all.push(number);
+        for (values, label) in self.telling.iter_mut().zip(TELLING) {
+            if let Some((_, value)) = labels.0.iter().find(|(own, _)| &**own == label) {
+                values.entry(value.clone()).or_default().push(number);
+            }
+        }
+    }
+
+    /// All series that can fit, and some that may not, in order.
+    fn near(&self, matchers: &[Matcher]) -> Cow<'_, [usize]> {
+        for matcher in matchers {
+            let Some(at) = TELLING.iter().position(|label| *label == matcher.label) else { continue };
+            match &matcher.wanted {
+                Wanted::Equal(value) if !value.is_empty() => {
+                    return Cow::Borrowed(self.telling[at].get(value.as_str()).map_or(&[], Vec::as_slice));
+                }
+                Wanted::Matches(pattern) => {
+                    let Some(prefix) = literal_prefix(pattern) else { continue };
+                    let from = (Bound::Included(prefix), Bound::Unbounded);
+                    let values = self.telling[at].range::<str, _>(from);
+                    let values = values.take_while(|(value, _)| value.starts_with(prefix));
+                    let mut numbers: Vec<usize> = values.flat_map(|(_, numbers)| numbers).copied().collect();
+                    numbers.sort_unstable();
+                    return Cow::Owned(numbers);
+                }
+                Wanted::Equal(_) | Wanted::NotEqual(_) | Wanted::MatchesNot(_) => {}
+            }
+        }
+        Cow::Borrowed(&self.all)
+    }
+}
+
+/// Letters that every text begins with that the pattern of a matcher finds; none where that is not plain to see.
+fn literal_prefix(pattern: &Regex) -> Option<&str> {
+    let text = pattern.as_str().strip_prefix(ANCHORED.0)?.strip_suffix(ANCHORED.1)?;
+    if text.contains('|') {
+        return None;
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let end = text.find(|c| !plain(c)).unwrap_or(text.len());
+    // What follows may say that the last letter need not be there.
+    let end = if end == text.len() { end } else { end.saturating_sub(1) };
+    Some(&text[..end]).filter(|prefix| !prefix.is_empty())
 }
 
 impl Store {
@@ -132,7 +195,7 @@ impl Store {
         let number = self.series.len();
         self.series.push((labels.clone(), Vec::new()));
         self.by_labels.insert(labels.clone(), number);
-        self.by_name.entry(labels.get(NAME).to_owned()).or_default().push(number);
+        self.by_name.entry(labels.get(NAME).to_owned()).or_default().add(labels, number);
         number
     }
 
@@ -162,9 +225,11 @@ impl Store {
             (Wanted::Equal(name), true) => Some(name),
             (Wanted::Equal(_) | Wanted::NotEqual(_) | Wanted::Matches(_) | Wanted::MatchesNot(_), _) => None,
         });
-        let some = name.map(|name| self.by_name.get(name).map_or(&[] as &[usize], Vec::as_slice).iter().copied());
-        let all = if some.is_none() { 0..self.series.len() } else { 0..0 };
-        some.into_iter().flatten().chain(all).map(|number| &self.series[number]).filter_map(move |(labels, points)| {
+        let some =
+            name.map(|name| self.by_name.get(name).map_or(Cow::Borrowed(&[][..]), |family| family.near(matchers)));
+        let count = some.as_ref().map_or(self.series.len(), |some| some.len());
+        let number = move |at: usize| some.as_ref().map_or(at, |some| some[at]);
+        (0..count).map(number).map(|number| &self.series[number]).filter_map(move |(labels, points)| {
             let fits = !points.is_empty() && matchers.iter().all(|matcher| matcher.fits(labels));
             fits.then_some((labels, points.as_slice()))
         })
@@ -198,6 +263,25 @@ mod tests {
             assert_eq!(matcher.fits(&labels), wanted, "{matcher:?}");
         }
         assert_eq!(labels.to_string(), r#"up{job="a.b"}"#);
+    }
+
+    #[test]
+    fn series_are_found_by_pod_as_by_looking_at_all() {
+        let mut store = Store::default();
+        for pod in ["b-1", "a-1", "a-2", "a", "ab-1", "", "a-1"] {
+            let number = store.series(&Labels::new([(NAME, "up"), ("pod", pod)]));
+            store.append(number, Point { at: 1, value: 1.0 });
+        }
+        let wanted = ["a-.", "a-?.*", "a|b-1", "a-1", ".*", "", "[ab]-1", "(a)-1", "a*b-1", "x", r"a\-1"];
+        let patterns = wanted.map(|text| Wanted::Matches(Matcher::pattern(text).unwrap()));
+        let equals = ["a-1", "", "x"].map(|text| Wanted::Equal(text.to_owned()));
+        for wanted in patterns.into_iter().chain(equals) {
+            let matchers = [matcher(NAME, Wanted::Equal("up".into())), matcher("pod", wanted)];
+            let found: Vec<&Labels> = store.select(&matchers).map(|(labels, _)| labels).collect();
+            let all: Vec<&Labels> =
+                store.series.iter().map(|(labels, _)| labels).filter(|labels| matchers[1].fits(labels)).collect();
+            assert_eq!(found, all, "{matchers:?}");
+        }
     }
 
     #[test]

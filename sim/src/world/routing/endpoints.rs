@@ -1,6 +1,6 @@
 //! From a Service to the pods behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -57,13 +57,14 @@ impl Services {
     pub(super) fn read(objects: &(impl Objects + ?Sized)) -> Services {
         let pods: Vec<Pod> = objects.list("", "Pod").iter().filter_map(|pod| read_pod(pod)).collect();
         let slices = objects.list("discovery.k8s.io", "EndpointSlice");
+        let behind = Behind::read(&slices, &pods);
         let mut services: BTreeMap<String, BTreeMap<String, Service>> = BTreeMap::new();
         for service in &objects.list("", "Service") {
             let (namespace, name) = identity(service);
             // Where slices are kept at all, they are what counts, also while they lag behind.
             let endpoints = match slices.is_empty() {
                 true => selected(service, &pods),
-                false => sliced(namespace, name, &slices, &pods),
+                false => behind.endpoints(namespace, name),
             };
             let port = |port: &Value| Some((port["name"].as_str()?.to_owned(), port["port"].as_u64()?));
             let ports = array(&service["spec"]["ports"]).iter().filter_map(port).collect();
@@ -99,20 +100,30 @@ fn selected(service: &Value, pods: &[Pod]) -> Vec<Option<usize>> {
     pods.iter().enumerate().filter(|(_, pod)| !selector.is_empty() && fits(pod)).map(|(at, _)| Some(at)).collect()
 }
 
-fn sliced(namespace: &str, name: &str, slices: &[Arc<Value>], pods: &[Pod]) -> Vec<Option<usize>> {
-    let of_service = slices.iter().filter(|slice| {
-        let service = text(&slice["metadata"]["labels"], "kubernetes.io/service-name");
-        identity(slice).0 == namespace && service == name
-    });
-    let endpoints = of_service.flat_map(|slice| array(&slice["endpoints"]));
-    // Not to know is taken for ready.
-    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"].as_bool().unwrap_or(true));
-    ready
-        .map(|endpoint| {
-            let target = text(&endpoint["targetRef"], "name");
-            pods.iter().position(|pod| &*pod.namespace == namespace && &*pod.name == target)
-        })
-        .collect()
+/// Slices by their Service, and pods by name: a search for each Service would cost the square of a large cluster.
+struct Behind<'a> {
+    slices: HashMap<(&'a str, &'a str), Vec<&'a Value>>,
+    pods: HashMap<(&'a str, &'a str), usize>,
+}
+
+impl<'a> Behind<'a> {
+    fn read(slices: &'a [Arc<Value>], pods: &'a [Pod]) -> Behind<'a> {
+        let mut of_service: HashMap<(&str, &str), Vec<&Value>> = HashMap::new();
+        for slice in slices {
+            let service = text(&slice["metadata"]["labels"], "kubernetes.io/service-name");
+            of_service.entry((identity(slice).0, service)).or_default().push(slice);
+        }
+        let pods = pods.iter().enumerate().map(|(at, pod)| ((&*pod.namespace, &*pod.name), at)).collect();
+        Behind { slices: of_service, pods }
+    }
+
+    fn endpoints(&self, namespace: &str, name: &str) -> Vec<Option<usize>> {
+        let slices = self.slices.get(&(namespace, name)).into_iter().flatten();
+        let endpoints = slices.flat_map(|slice| array(&slice["endpoints"]));
+        // Not to know is taken for ready.
+        let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"].as_bool().unwrap_or(true));
+        ready.map(|endpoint| self.pods.get(&(namespace, text(&endpoint["targetRef"], "name"))).copied()).collect()
+    }
 }
 
 fn read_pod(pod: &Value) -> Option<Pod> {

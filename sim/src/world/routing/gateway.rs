@@ -6,6 +6,7 @@ use std::sync::Arc;
 use regex::bytes::Regex;
 use serde_json::Value;
 
+use super::hosts::Hosts;
 use super::request::{concrete, whole};
 use super::{Backend, Choice, Failure, Place, Request, SeenAs, Target, array, by_age, identity, number, text};
 
@@ -13,6 +14,7 @@ use super::{Backend, Choice, Failure, Place, Request, SeenAs, Target, array, by_
 pub(super) struct Gateway {
     /// The oldest route first.
     routes: Vec<Route>,
+    hosts: Hosts,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,15 @@ type Rank = ((bool, usize), u8, usize, bool, usize, usize);
 
 impl Gateway {
     pub(super) fn read(routes: &[Arc<Value>]) -> Gateway {
-        Gateway { routes: by_age(routes).into_iter().map(Route::read).collect() }
+        let routes: Vec<Route> = by_age(routes).into_iter().map(Route::read).collect();
+        let mut hosts = Hosts::default();
+        for (at, route) in routes.iter().enumerate() {
+            if route.hosts.is_empty() {
+                hosts.add("", at);
+            }
+            route.hosts.iter().for_each(|host| hosts.add(host, at));
+        }
+        Gateway { routes, hosts }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -82,7 +92,7 @@ impl Gateway {
 
     pub(super) fn choices(&self, request: &Request) -> Vec<Choice> {
         let mut best: Option<(Rank, &Rule)> = None;
-        for route in &self.routes {
+        for route in self.hosts.of(&request.host).into_iter().map(|at| &self.routes[at]) {
             let any = [String::new()];
             let hosts = if route.hosts.is_empty() { &any[..] } else { &route.hosts };
             let Some(host) = hosts.iter().filter_map(|host| request.fits_host(host)).max() else { continue };

@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod gateway;
+mod hosts;
 mod nginx;
 mod request;
 mod traefik;
@@ -26,6 +27,16 @@ pub trait Objects {
     /// All objects of a kind in all namespaces, in an order that only changes when they do. The group of core kinds
     /// is empty.
     fn list(&self, group: &str, kind: &str) -> Vec<Arc<Value>>;
+
+    /// Counts all changes; `None` where nobody counts.
+    fn version(&self) -> Option<u64> {
+        None
+    }
+
+    /// False when none of [`KINDS`] has changed since a version.
+    fn changed_since(&self, _version: u64) -> bool {
+        true
+    }
 }
 
 /// Objects that say their kind themselves.
@@ -43,6 +54,16 @@ impl Objects for [Arc<Value>] {
 impl Objects for crate::Cluster {
     fn list(&self, group: &str, kind: &str) -> Vec<Arc<Value>> {
         crate::Cluster::list(self, crate::Kind { group, kind }, "")
+    }
+
+    fn version(&self) -> Option<u64> {
+        Some(crate::Cluster::version(self))
+    }
+
+    fn changed_since(&self, version: u64) -> bool {
+        let state = self.lock();
+        let Some(mut changes) = state.store.since(version) else { return true };
+        changes.any(|change| KINDS.iter().any(|(_, kind)| change.object["kind"] == *kind))
     }
 }
 

@@ -8,6 +8,7 @@ use regex::bytes::Regex;
 use serde_json::Value;
 
 use super::endpoints::Services;
+use super::hosts::Hosts;
 use super::request::{concrete, pattern};
 use super::{Backend, Choice, Failure, Request, SeenAs, Target, array, by_age, identity, strings, text};
 
@@ -18,6 +19,7 @@ const CANARY: &str = "/canary";
 pub(super) struct Nginx {
     /// The oldest Ingress first.
     locations: Vec<Location>,
+    hosts: Hosts,
 }
 
 #[derive(Debug)]
@@ -64,9 +66,14 @@ impl Nginx {
                 None => locations.extend(found.into_iter().map(|(location, _)| location)),
             }
         }
+        let mut hosts = Hosts::default();
+        for (at, location) in locations.iter().enumerate() {
+            hosts.add(&location.host, at);
+        }
         for (found, steering) in canaries {
             for (of_canary, port) in found {
-                let same = locations.iter_mut().find(|location| {
+                let same = hosts.of(&of_canary.host).into_iter().find(|at| {
+                    let location = &locations[*at];
                     location.host == of_canary.host
                         && location.path == of_canary.path
                         && location.namespace == of_canary.namespace
@@ -74,12 +81,12 @@ impl Nginx {
                         // A path of both that leads to the same place has no canary.
                         && location.service != of_canary.service
                 });
-                if let Some(location) = same {
-                    location.canary = Some(steering.canary(of_canary.service, port));
+                if let Some(at) = same {
+                    locations[at].canary = Some(steering.canary(of_canary.service, port));
                 }
             }
         }
-        Nginx { locations }
+        Nginx { locations, hosts }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,7 +109,7 @@ impl Nginx {
             Some((host, path.0, path.1, path.2))
         };
         let mut best = None;
-        for location in &self.locations {
+        for location in self.hosts.of(&request.host).into_iter().map(|at| &self.locations[at]) {
             let Some(rank) = rank(location) else { continue };
             if best.as_ref().is_none_or(|(other, _)| rank > *other) {
                 best = Some((rank, location));

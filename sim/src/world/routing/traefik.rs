@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::endpoints::Services;
+use super::hosts::Hosts;
 use super::traefik_rule::Rule;
 use super::{Backend, Choice, Failure, Request, SeenAs, Target, array, by_age, identity, number, text};
 
@@ -17,6 +18,7 @@ const DEEPEST: u8 = 8;
 pub(super) struct Traefik {
     /// The first that fits counts.
     routes: Vec<Route>,
+    hosts: Hosts,
     /// By namespace and name: the spec.
     services: BTreeMap<(String, String), Value>,
 }
@@ -46,8 +48,14 @@ impl Traefik {
             let (namespace, name) = identity(object);
             (namespace.to_owned(), name.to_owned())
         };
+        let routes: Vec<Route> = sorted.into_iter().map(|(_, route)| route).collect();
+        let mut hosts = Hosts::default();
+        for (at, route) in routes.iter().enumerate() {
+            hosts.add(route.rule.only_host().unwrap_or_default(), at);
+        }
         Traefik {
-            routes: sorted.into_iter().map(|(_, route)| route).collect(),
+            routes,
+            hosts,
             services: services.iter().map(|object| (key(object), object["spec"].clone())).collect(),
         }
     }
@@ -61,7 +69,8 @@ impl Traefik {
     }
 
     pub(super) fn choices(&self, request: &Request, services: &Services) -> Vec<Choice> {
-        let found = self.routes.iter().filter(|route| route.rule.fits(request));
+        let found = self.hosts.of(&request.host).into_iter().map(|at| &self.routes[at]);
+        let found = found.filter(|route| route.rule.fits(request));
         // A route to something that is not there is no route.
         let mut found = found.filter_map(|route| self.weighted(&route.services, &route.namespace, services, DEEPEST));
         found.next().unwrap_or_else(|| Choice::refused(404, Failure::NoRoute))

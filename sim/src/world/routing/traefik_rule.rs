@@ -52,6 +52,24 @@ impl Rule {
         }
     }
 
+    /// The host without which it fits nothing, if there is one.
+    pub(super) fn only_host(&self) -> Option<&str> {
+        match self {
+            Rule::Host(host) => Some(host),
+            Rule::Both(left, right) => left.only_host().or_else(|| right.only_host()),
+            Rule::Either(..)
+            | Rule::Not(_)
+            | Rule::HostPattern(_)
+            | Rule::Path(_)
+            | Rule::PathPrefix(_)
+            | Rule::PathPattern(_)
+            | Rule::Method(_)
+            | Rule::Header(..)
+            | Rule::HeaderPattern(..)
+            | Rule::Query(..) => None,
+        }
+    }
+
     pub(super) fn fits(&self, request: &Request) -> bool {
         match self {
             Rule::Both(left, right) => left.fits(request) && right.fits(request),
