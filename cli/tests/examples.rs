@@ -1,6 +1,8 @@
 //! The examples are what they say: every Canary in them is understood without a warning, and the command line and the
 //! core agree on its strategy.
 
+mod gitops;
+
 use std::path::Path;
 use std::time::Duration;
 
