@@ -122,7 +122,8 @@ impl GitRollback {
             Some(commit) => format!("commit {}", short(commit)),
             None => "the change".into(),
         };
-        let because = |words: &str| self.message.as_ref().map_or_else(String::new, |message| format!("{words}{message}"));
+        let because =
+            |words: &str| self.message.as_ref().map_or_else(String::new, |message| format!("{words}{message}"));
         let mut sentence = match self.state {
             GitRollbackState::Pending => format!("{failed} is being reverted{}", because("; delayed: ")),
             GitRollbackState::Reverted => {
