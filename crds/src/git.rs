@@ -113,3 +113,75 @@ pub enum HoldState {
     /// Somebody else had suspended it before.
     NotOurs,
 }
+
+impl GitRollback {
+    /// `commit 4f2c1e9 is reverted by commit 0ddba11; Kustomization flux-system/shop is held`.
+    pub fn sentence(&self) -> String {
+        let short = |commit: &str| commit.get(..7).unwrap_or(commit).to_owned();
+        let failed = match &self.failed_commit {
+            Some(commit) => format!("commit {}", short(commit)),
+            None => "the change".into(),
+        };
+        let because =
+            |words: &str| self.message.as_ref().map_or_else(String::new, |message| format!("{words}{message}"));
+        let mut sentence = match self.state {
+            GitRollbackState::Pending => format!("{failed} is being reverted{}", because("; delayed: ")),
+            GitRollbackState::Reverted => {
+                let by = self.revert_commit.as_deref().map(short).unwrap_or_default();
+                format!("{failed} is reverted by commit {by}")
+            }
+            GitRollbackState::Proposed => {
+                format!("{failed} is reverted by {}", self.pull_request.as_deref().unwrap_or("a pull request"))
+            }
+            GitRollbackState::MovedOn => format!("nothing to revert of {failed}{}", because(": ")),
+            GitRollbackState::Blocked => format!("{failed} cannot be reverted{}", because(": ")),
+        };
+        if let Some(hold) = &self.hold {
+            let words = match hold.state {
+                HoldState::Wanted => "is being held",
+                HoldState::Held => "is held until Git has moved on",
+                HoldState::Lifting => "is being let go",
+                HoldState::Lifted | HoldState::NotOurs => "",
+            };
+            if !words.is_empty() {
+                sentence.push_str(&format!("; {} {words}", hold.object));
+            }
+        }
+        sentence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollback_is_told_in_a_sentence() {
+        let object = AppliedBy {
+            api_version: "kustomize.toolkit.fluxcd.io/v1".into(),
+            kind: "Kustomization".into(),
+            namespace: "flux-system".into(),
+            name: "shop".into(),
+        };
+        let mut git = GitRollback {
+            revision: "r".into(),
+            failed_commit: Some("4f2c1e9a0c6f".into()),
+            good_commit: None,
+            why: "it failed".into(),
+            since: Timestamp::UNIX_EPOCH,
+            state: GitRollbackState::Pending,
+            revert_commit: None,
+            pull_request: None,
+            message: None,
+            hold: Some(Hold { object, commit: None, state: HoldState::Held }),
+        };
+        let held = "Kustomization flux-system/shop is held until Git has moved on";
+        assert_eq!(git.sentence(), format!("commit 4f2c1e9 is being reverted; {held}"));
+        (git.state, git.revert_commit) = (GitRollbackState::Reverted, Some("0ddba11ffff".into()));
+        assert_eq!(git.sentence(), format!("commit 4f2c1e9 is reverted by commit 0ddba11; {held}"));
+        (git.state, git.hold, git.message) = (GitRollbackState::Blocked, None, Some("revert it by hand".into()));
+        assert_eq!(git.sentence(), "commit 4f2c1e9 cannot be reverted: revert it by hand");
+        git.failed_commit = None;
+        assert_eq!(git.sentence(), "the change cannot be reverted: revert it by hand");
+    }
+}

@@ -93,17 +93,19 @@ impl Scene {
         Ok(())
     }
 
-    /// Asks for a namespace's removal, and lets go of Canaries that wait for a controller which is gone.
+    /// Asks for a namespace's removal, and lets go of what waits for a controller that is gone.
     ///
     /// # Errors
     /// When the API server refuses.
     async fn remove_namespace(&self, name: &str) -> Result<()> {
-        for canary in objects::list(&self.cluster.client, name, "flagger.app/v1beta1", "Canary").await? {
-            let change = json!({
-                "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
-                "metadata": {"name": canary["metadata"]["name"], "finalizers": null},
-            });
-            objects::merge(&self.cluster.client, name, &change).await?;
+        for (api_version, kind) in [("flagger.app/v1beta1", "Canary"), ("serin.dev/v1alpha1", "GitSource")] {
+            for object in objects::list(&self.cluster.client, name, api_version, kind).await? {
+                let change = json!({
+                    "apiVersion": api_version, "kind": kind,
+                    "metadata": {"name": object["metadata"]["name"], "finalizers": null},
+                });
+                objects::merge(&self.cluster.client, name, &change).await?;
+            }
         }
         let namespaces: Api<Namespace> = Api::all(self.client());
         namespaces

@@ -44,6 +44,7 @@
 //!     primary: None,
 //!     apex: false,
 //!     traffic: Traffic::Missing,
+//!     deployer: None,
 //!     problems: Vec::new(),
 //! };
 //! let outcome = rollout::step(Input {

@@ -132,6 +132,9 @@ fn heading(view: &RolloutView, paint: Paint) -> String {
             fact("  Pull request:", pull_request.clone(), Tone::Plain);
         }
     }
+    if let Some(git) = &view.git {
+        fact("In Git:", git.sentence(), Tone::Plain);
+    }
     fact("Strategy:", strategy(&view.strategy), Tone::Plain);
     if view.strategy.iterations > 0 {
         let (done, all) = (i64::from(view.strategy.iteration), view.strategy.iterations);

@@ -49,6 +49,9 @@ pub(super) struct Line {
     /// What brought the revision, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Source>,
+    /// How it stands in Git with what was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    git: Option<String>,
 }
 
 /// All of one rollout.
@@ -222,6 +225,7 @@ impl Objects {
             failed_checks: view.analysis.failed_checks,
             threshold: view.analysis.threshold,
             source: source(&snapshot.canary),
+            git: git(&snapshot.canary),
         };
         (line, view, snapshot.canary)
     }
@@ -274,6 +278,11 @@ fn asked_for(metric: &Value) -> Option<CheckLine> {
         _ => "",
     };
     Some(CheckLine { name, unit, min, max, result: None, value: None, message: None })
+}
+
+fn git(canary: &Value) -> Option<String> {
+    let git: crds::GitRollback = serde_json::from_value(canary.pointer("/status/git")?.clone()).ok()?;
+    Some(git.sentence())
 }
 
 fn source(canary: &Value) -> Option<Source> {

@@ -8,7 +8,7 @@ mod tree;
 
 use std::collections::BTreeSet;
 
-use crds::{CanaryStatus, Check, CommandTaken, Phase, Source, WaitingFor};
+use crds::{CanaryStatus, Check, CommandTaken, GitRollback, Phase, Source, WaitingFor};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -94,6 +94,9 @@ pub struct RolloutView {
     /// Where the revision comes from that the primary runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub promoted_source: Option<Source>,
+    /// How it stands in Git with the revision that was taken back last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitRollback>,
     /// The command taken last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_command: Option<CommandTaken>,
@@ -203,6 +206,7 @@ impl RolloutView {
             last_transition_seconds: status.last_transition_time.map(|then| seconds_between(then, now)),
             source: status.source.clone(),
             promoted_source: status.promoted_source.clone(),
+            git: status.git.clone(),
             last_command: status.last_command.clone(),
             tree: seen.tree(),
             events: events(&snapshot.events, now, detail),

@@ -7,4 +7,5 @@ mod drift;
 mod faults;
 mod real;
 mod rendering;
+mod whole;
 mod world;

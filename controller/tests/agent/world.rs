@@ -211,6 +211,11 @@ impl World {
         World { cluster, repository, requests, agent, working }
     }
 
+    /// Lets this work instead of the agent alone.
+    pub(crate) fn work(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        std::mem::replace(&mut self.working, tokio::spawn(work)).abort();
+    }
+
     /// Ends the agent as a crash does, and begins with another one.
     pub(crate) fn restart(self) -> World {
         self.working.abort();

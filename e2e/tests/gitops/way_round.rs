@@ -47,6 +47,7 @@ async fn round(scene: &Scene, deployer: Deployer) -> Result<()> {
     ensure!(source["repository"].as_str().is_some_and(|url| url.starts_with(&repository.url())), "{source}");
 
     let bad = repository.commit(PATH, "Ship 6.0.1-errors", &[workload::deployment(ERRORS)]).await?;
+    scene.phase("Progressing", intervals(10)).await?;
     scene.phase("Failed", intervals(20)).await?;
     let failed = Instant::now();
     deployer.held(scene, true, Duration::from_secs(10)).await.or_else(|error| {

@@ -38,7 +38,7 @@ impl Pass<'_> {
         if !self.seen.finalizer {
             return Ok(Desired::untouched(&self.state));
         }
-        if !self.spec.revert_on_deletion {
+        if !self.spec.revert_on_deletion && self.state.git.is_some() {
             // The finalizer is there for a hold alone.
             let finalizer = if self.holds() { FinalizerAction::Keep } else { FinalizerAction::Remove };
             return Ok(Desired { finalizer, ..Desired::untouched(&self.state) });

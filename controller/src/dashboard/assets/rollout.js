@@ -170,12 +170,13 @@ export class Rollout {
   }
 
   drawRevision(rollout) {
-    const { source, primary, canary, lastCommand, stableImages, canaryImages, target, strategy, router, interval, analysisSkipped, weights } = rollout;
+    const { source, git, primary, canary, lastCommand, stableImages, canaryImages, target, strategy, router, interval, analysisSkipped, weights } = rollout;
     const replicas = (count) => count && `${count.ready} of ${count.desired} ready${count.updated < count.desired ? `, ${count.updated} updated` : ''}`;
-    this.fill('revision', { source, primary, canary, lastCommand, stableImages, canaryImages, interval, analysisSkipped, weights, strategy }, () => {
+    this.fill('revision', { source, git, primary, canary, lastCommand, stableImages, canaryImages, interval, analysisSkipped, weights, strategy }, () => {
       const facts = [
         ['Images', images(rollout)],
         source && ['Commit', commit(source)],
+        git && ['In Git', git],
         ['Target', target],
         ['Primary', replicas(primary) ?? 'not made yet'],
         ['Canary', replicas(canary) ?? 'the target does not exist'],
