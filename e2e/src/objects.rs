@@ -27,11 +27,15 @@ pub const KINDS: [(&str, &str); 18] = [
     ("kustomize.toolkit.fluxcd.io/v1", "Kustomization"),
 ];
 
-/// The resource of a kind; plurals are regular for all kinds used here.
+/// The resource of a kind; plurals are regular but for the constraints of Gatekeeper, which have none.
 #[must_use]
 pub fn resource(api_version: &str, kind: &str) -> ApiResource {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    if group == "constraints.gatekeeper.sh" {
+        return ApiResource { plural: kind.to_lowercase(), ..resource };
+    }
+    resource
 }
 
 /// The API of a kind in a namespace.

@@ -27,7 +27,10 @@ pub(crate) async fn with_argo_cd(scene: Arc<Scene>) -> Result<()> {
 
 async fn round(scene: &Scene, deployer: Deployer) -> Result<()> {
     let repository = Forge::find()?.repository(&scene.namespace, &scene.folder).await?;
-    let _serin = scene.serin().await?;
+    let _serin = match deployer {
+        Deployer::Agent | Deployer::Flux => scene.serin().await?,
+        Deployer::ArgoCd => scene.serin_with(&["-mesh-provider", "gatewayapi:v1"]).await?,
+    };
     let mut policy = workload::canary(
         &scene.host,
         &analysis(&json!({"stepWeights": [30, 60], "metrics": [workload::success_rate()]})),
