@@ -192,6 +192,11 @@ impl Cache {
         self.store().retain(canary, kept);
     }
 
+    /// What is known of the kind may be old: nobody is shown it until it was listed anew.
+    pub(crate) fn doubted(&self, kind: Kind) {
+        self.store().kind(kind).synced = false;
+    }
+
     pub(crate) fn listing(&self, kind: Kind) {
         self.store().kind(kind).begin_list();
     }

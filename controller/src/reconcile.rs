@@ -241,6 +241,10 @@ async fn carry_out(
         let reason = rollout::report::POLICY_DENIED.to_owned();
         step.waiting.insert(0, crds::WaitingFor { reason, message });
     }
+    if !is_current(context, scene.view.canary(), canary, remembered) {
+        // Hooks and metrics may take long, and a pass that writes no status would not meet the conflict.
+        return Ok(queue::Outcome { requeue_after: Some(Duration::ZERO) });
+    }
     let mut status = rollout::report::status(&step, before, scene.spec.target.kind, generation, now);
     add_origin(&mut status, before, noted, now);
     let words_due = words_due(before, &status, remembered, now);
@@ -351,6 +355,16 @@ async fn persist(
     };
     remembered.written = Some((base, Arc::new(written)));
     Ok(true)
+}
+
+/// False when somebody else has written the Canary since it was read.
+fn is_current(context: &Context, key: &CanaryKey, canary: &Value, remembered: &Remembered) -> bool {
+    let Some(seen) = context.cache.canary(key) else { return false };
+    let replaced = match &remembered.written {
+        Some((base, ours)) if version(ours) == version(canary) => Some(base.as_str()),
+        Some(_) | None => None,
+    };
+    version(&seen) == version(canary) || Some(version(&seen)) == replaced
 }
 
 /// The Canary as the cache has it, or as our own last write left it when the cache has not seen that yet.

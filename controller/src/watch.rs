@@ -12,6 +12,7 @@ use kube::core::{DynamicResourceScope, Resource};
 use kube::runtime::watcher::{self, Event, watcher};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::attribution;
 use crate::cache::Cache;
@@ -25,6 +26,9 @@ const PAGE: u32 = 100;
 
 /// Time between two attempts to watch a kind that may well be missing, an operator's or a template's, and is not installed or may not be read.
 const ABSENT: Duration = Duration::from_secs(600);
+
+/// How long a watch may fail before nothing is decided any more on what it had brought.
+const BLIND: Duration = Duration::from_secs(10);
 
 /// What is kept of an object: identity, and the stripped rest as compact JSON.
 #[derive(Clone, Debug, Default)]
@@ -112,11 +116,13 @@ async fn follow<const METADATA_ONLY: bool>(cache: Cache, kind: Kind) {
         .with_factor(2.0)
         .without_max_times();
     let mut delays = backoff.build();
+    let mut failing: Option<Instant> = None;
     let mut events = pin!(watcher(api, config));
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
                 delays = backoff.build();
+                failing = None;
                 match event {
                     Event::Init => cache.listing(kind),
                     Event::InitApply(object) => cache.listed(kind, object.seen),
@@ -136,7 +142,15 @@ async fn follow<const METADATA_ONLY: bool>(cache: Cache, kind: Kind) {
                 if absent || (gone && is_optional(kind)) {
                     delay = ABSENT;
                 }
+                // What is known may be as old as this: a new leader must not promote what Git has left behind meanwhile.
+                let blind = failing.get_or_insert_with(Instant::now).elapsed() >= BLIND && cache.is_synced(kind);
+                if blind {
+                    cache.doubted(kind);
+                }
                 tokio::time::sleep(delay.mul_f64(1.0 + fastrand::f64() / 3.0)).await;
+                if blind {
+                    return;
+                }
                 // Resuming at an old version is of no use when the API comes back: list again.
                 if gone && cache.is_synced(kind) {
                     cache.emptied(kind);

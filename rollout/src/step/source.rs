@@ -77,6 +77,16 @@ impl Pass<'_> {
         };
         let since = self.memory.noticed.as_ref().map_or(self.state.since.unwrap_or(self.now), |(_, noticed)| *noticed);
         let source = &seen.source;
+        // They have gone on without touching the target, so what they had applied before is what brought it.
+        let gone_on = self.former.applied == self.state.applied && self.after(since, LAG) < self.now;
+        if let Some(known) = &mut self.state.source
+            && gone_on
+            && known.revision.is_some()
+            && known.revision != source.revision
+        {
+            known.provisional = false;
+            return;
+        }
         let by_somebody = source.applied_by.is_some();
         let stale = by_somebody && (source.revision.is_none() || source.revision == before);
         let settled = self.after(since, LAG);

@@ -181,3 +181,16 @@ fn a_promotion_makes_it_the_last_good_commit() {
     assert_eq!(passes.state.stage, Stage::Succeeded);
     assert_eq!((&passes.state.source, &passes.state.promoted_source), (&source, &source));
 }
+
+#[test]
+fn a_commit_that_follows_at_once_is_not_taken_for_the_one_before() {
+    let mut passes = Passes::idle();
+    passes.state.source.as_mut().expect("a source").provisional = true;
+    passes.memory.noticed = Some(("old".into(), at(90)));
+    // Nobody looked in between; then the operator says that it has applied another one, and the target follows.
+    passes.pass(100, "old", says("bbbbbbb", false));
+    assert_eq!(passes.commit(), (Some("aaaaaaa"), false));
+    passes.pass(101, "new", says("bbbbbbb", false));
+    passes.pass(104, "new", says("bbbbbbb", false));
+    assert_eq!(passes.commit(), (Some("bbbbbbb"), false));
+}
