@@ -3,6 +3,7 @@
 
 mod document;
 mod edits;
+mod pull_request;
 mod reference;
 mod repository;
 
@@ -10,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use controller::forges::NewPull;
 
 use crate::complaint::Complaint;
 use crate::paint;
 use edits::Edit;
+use pull_request::Forge;
 use reference::Reference;
 use repository::Checkout;
 
@@ -45,6 +48,12 @@ pub struct SetImage {
     /// Push the commit, and try again when somebody else was faster
     #[arg(long)]
     push: bool,
+    /// Push to a branch of its own and open a pull request for it; the token is read from $SERIN_FORGE_TOKEN
+    #[arg(long, conflicts_with_all = ["no_commit", "dry_run"])]
+    pull_request: bool,
+    /// What the repository is on, where its address does not tell: github, gitlab, gitea, bitbucket, bitbucketserver, azuredevops
+    #[arg(long, value_name = "NAME", requires = "pull_request")]
+    forge: Option<String>,
     /// Only change the files
     #[arg(long, conflicts_with_all = ["push", "branch", "message"])]
     no_commit: bool,
@@ -106,7 +115,10 @@ pub fn obey(command: &ImageCommand) -> Result<ExitCode, Complaint> {
         return Ok(ExitCode::SUCCESS);
     }
     let checkout = Checkout::around(&asked.path)?;
-    if let Some(branch) = &asked.branch {
+    let base = checkout.branch()?;
+    let forge = asked.pull_request.then(|| Forge::find(&checkout.address()?, asked.forge.as_deref())).transpose()?;
+    let own = asked.pull_request.then(|| format!("serin/set-{}", word(&list(&wanted))));
+    if let Some(branch) = asked.branch.as_ref().or(own.as_ref()) {
         checkout.begin(branch)?;
     }
     write(&survey.changes)?;
@@ -114,9 +126,13 @@ pub fn obey(command: &ImageCommand) -> Result<ExitCode, Complaint> {
     let message = asked.message.clone().unwrap_or_else(|| format!("Set {}", list(&wanted)));
     let commit = checkout.commit(&paths, &message)?;
     eprintln!("committed {commit}: {}", message.lines().next().unwrap_or_default());
-    if asked.push {
+    if asked.push || asked.pull_request {
         let branch = checkout.push()?;
         eprintln!("pushed to {branch}");
+        if let Some(forge) = forge {
+            let pull = NewPull { head: branch, base, title: message, body: told(&survey.changes) };
+            eprintln!("pull request: {}", forge.open(&pull)?);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -198,6 +214,17 @@ fn write(changes: &[Change]) -> Result<(), Complaint> {
         std::fs::write(&change.path, &change.after).map_err(|error| file(&change.path, "writing", &error))?;
     }
     Ok(())
+}
+
+/// Letters, digits, dashes and dots.
+fn word(text: &str) -> String {
+    let fits = |char: char| char.is_ascii_alphanumeric() || "-.".contains(char);
+    text.chars().map(|char| if fits(char) { char } else { '-' }).take(80).collect()
+}
+
+/// What a pull request says: the changed lines.
+fn told(changes: &[Change]) -> String {
+    format!("```diff\n{}```\n", changes.iter().map(marked).collect::<String>())
 }
 
 /// The changed lines, as a person would mark them on paper.

@@ -23,6 +23,16 @@ impl Checkout {
         Ok(checkout)
     }
 
+    /// The branch that is checked out.
+    pub(super) fn branch(&self) -> Result<String, Complaint> {
+        self.git(&["rev-parse", "--abbrev-ref", "HEAD"])
+    }
+
+    /// Where it was cloned from.
+    pub(super) fn address(&self) -> Result<String, Complaint> {
+        self.git(&["config", "--get", "remote.origin.url"])
+    }
+
     /// Begins a branch, or goes on with it when it is there.
     pub(super) fn begin(&self, branch: &str) -> Result<(), Complaint> {
         self.git(&["checkout", "--quiet", "-B", branch]).map(drop)
@@ -45,7 +55,7 @@ impl Checkout {
 
     /// Pushes the branch, never by force; when it has moved, the commit is put on top. Returns the branch's name.
     pub(super) fn push(&self) -> Result<String, Complaint> {
-        let branch = self.git(&["rev-parse", "--abbrev-ref", "HEAD"])?;
+        let branch = self.branch()?;
         if branch == "HEAD" {
             return Err(Complaint::Refused(
                 "the checkout is on no branch, so there is nothing to push to: check the branch out, or name one by --branch"

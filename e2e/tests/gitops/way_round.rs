@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::workload::{self, ERRORS, NAME, V0, V1, V2, analysis, intervals};
 use e2e::{Forge, Scene, objects, wait_for};
 use serde_json::{Value, json};
@@ -86,6 +86,65 @@ async fn round(scene: &Scene, deployer: Deployer) -> Result<()> {
     let counts = traffic.stop();
     scene.report(&format!("{} requests, {} failed, by release {:?}", counts.total, counts.failed, counts.by_status));
     Ok(())
+}
+
+/// The controller dies twenty times around the verdict and the revert, at moments that nobody chose.
+pub(crate) async fn twenty_restarts_give_one_revert(scene: Arc<Scene>) -> Result<()> {
+    let repository = Forge::find()?.repository(&scene.namespace, &scene.folder).await?;
+    let mut serin = scene.serin().await?;
+    // Only a command ends it.
+    let mut policy = workload::canary(&scene.host, &analysis(&json!({"stepWeight": 10, "interval": "60s"})));
+    policy["spec"]["git"] = json!({"onRollback": "Revert", "secretRef": {"name": "writer"}});
+    scene.apply(&repository.secret("writer")).await?;
+    repository.commit(PATH, "Ship the shop", &[workload::deployment(V0), policy]).await?;
+    Deployer::Flux.follow(&scene, &repository).await?;
+    scene.phase("Initialized", intervals(15)).await?;
+    certain(&scene, V0).await?;
+    let failed = repository.commit(PATH, "Ship 6.0.1", &[workload::deployment(V1)]).await?;
+    scene.phase("Progressing", intervals(15)).await?;
+    ensure!(certain(&scene, V1).await? == failed, "another commit is named");
+    let abort = json!({
+        "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+        "metadata": {"name": NAME, "annotations": {"serin.dev/command": "abort", "serin.dev/command-id": "1"}},
+    });
+    objects::merge(&scene.cluster.client, &scene.namespace, &abort).await?;
+    for round in 0..20 {
+        let pause = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_micros() % 700;
+        // The moment of the crash, not a wait for something.
+        let _ = tokio::time::timeout(Duration::from_millis(pause.into()), std::future::pending::<()>()).await;
+        serin.crash()?;
+        serin = scene.serin().await?;
+        serin.alive().with_context(|| format!("restart {round}"))?;
+    }
+    let since = wait_for("the revert commit", Duration::from_secs(60), || async {
+        let since = repository.commits_since(&failed).await?;
+        ensure!(!since.is_empty(), "nothing was committed since the failed release");
+        Ok(since)
+    })
+    .await?;
+    Deployer::Flux.held(&scene, false, Duration::from_secs(60)).await?;
+    wait_for("the status to tell of the revert", Duration::from_secs(30), || async {
+        let canary =
+            objects::get(&scene.cluster.client, &scene.namespace, "flagger.app/v1beta1", "Canary", NAME).await?;
+        let git = &canary["status"]["git"];
+        ensure!(git["state"] == "Reverted" && git["revertCommit"] == since[0].id.as_str(), "it says {git}");
+        Ok(())
+    })
+    .await?;
+    let since = repository.commits_since(&failed).await?;
+    ensure!(since.len() == 1, "one commit was expected: {since:?}");
+    Ok(())
+}
+
+/// The commit of the release, once it is known for certain.
+async fn certain(scene: &Scene, release: &str) -> Result<String> {
+    wait_for(&format!("a certain source of {release}"), Duration::from_secs(15), || async {
+        let source = source(scene).await?;
+        let image = format!("local/podinfo:{release}");
+        ensure!(source["images"][0]["image"] == image.as_str() && source["provisional"] != true, "it is {source}");
+        source["commit"].as_str().map(str::to_owned).with_context(|| format!("no commit is named: {source}"))
+    })
+    .await
 }
 
 async fn source(scene: &Scene) -> Result<Value> {
