@@ -14,7 +14,7 @@ pub struct GitPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_rollback: Option<OnRollback>,
     /// A Secret in the namespace of the Canary with what may write to the repository: `username` and `password`, `bearerToken`, or
-    /// `identity` and `known_hosts`; the credentials of who applies the repository when absent.
+    /// `identity` and `known_hosts`; the credentials of who applies the repository, if they are in the same namespace, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
     /// What the repository is on, where its address does not tell: `github`, `gitlab`, `gitea`, `bitbucket`, `bitbucketserver` or

@@ -205,7 +205,8 @@ fn secret_of(canary: &CanaryKey, spec: &Spec, source: &Source, sight: &dyn Sight
         return Some((canary.namespace.to_string(), name.clone()));
     }
     let (deployer, _, object) = attribution::deployer(source.applied_by.as_ref()?, sight)?;
-    deployer.secret(&object, sight)
+    // Who applies the target is what its labels say, and whoever may write those is not let at the credentials of others.
+    deployer.secret(&object, sight).filter(|(namespace, _)| **namespace == *canary.namespace)
 }
 
 /// Where mirrors of repositories are kept, one folder each.

@@ -5,14 +5,17 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use crds::{Check, GitRollback, GitRollbackState, Source, SourceImage};
+use crds::{AppliedBy, Check, GitRollback, GitRollbackState, Source, SourceImage};
 use rollout::GitOutcome;
+use serde_json::{Value, json};
 
 use super::work::carry_out;
 use super::{Access, Job, message};
+use crate::attribution::Sight;
 use crate::cache::CanaryKey;
 use crate::git_rollback::Mirrors;
 use crate::http::Clients;
+use crate::objects::Kind;
 
 const SHOP: &str = "kind: Deployment\nmetadata:\n  name: shop\nspec:\n  image: acme/shop:TAG # the shop\n  a: 1\n  b: 2\n  c: 3\n  d: 4\n";
 const OTHER: &str = "kind: Deployment\nmetadata:\n  name: other\nspec:\n  image: acme/other:TAG\n";
@@ -239,4 +242,39 @@ async fn a_repository_that_is_not_there_is_tried_again_later() {
     job.source.repository = Some("http://127.0.0.1:9/shop".into());
     let outcome = place.revert(&job).await;
     assert!(matches!(outcome, GitOutcome::Delayed { .. }), "{outcome:?}");
+}
+
+/// A Kustomization and its repository, in one namespace.
+struct Flux(&'static str);
+
+impl Sight for Flux {
+    fn find(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        let spec = match kind.kind {
+            "Kustomization" => json!({"sourceRef": {"kind": "GitRepository", "name": "shop"}}),
+            "GitRepository" => json!({"secretRef": {"name": "git"}}),
+            _ => return None,
+        };
+        let metadata = json!({"name": name, "namespace": namespace});
+        (namespace == self.0).then(|| Arc::new(json!({"metadata": metadata, "spec": spec})))
+    }
+}
+
+#[test]
+fn credentials_of_another_namespace_are_not_used() {
+    let canary = CanaryKey::new("eve", "shop");
+    let secret = |namespace: &'static str, own: Option<&str>| {
+        let mut spec = crate::spec_fixture::spec();
+        spec.git.secret = own.map(str::to_owned);
+        let by = AppliedBy {
+            api_version: "kustomize.toolkit.fluxcd.io/v1".into(),
+            kind: "Kustomization".into(),
+            namespace: namespace.into(),
+            name: "shop".into(),
+        };
+        super::secret_of(&canary, &spec, &Source { applied_by: Some(by), ..Source::default() }, &Flux(namespace))
+    };
+    let named = |name: &str| Some(("eve".to_owned(), name.to_owned()));
+    assert_eq!(secret("eve", None), named("git"));
+    assert_eq!(secret("flux-system", None), None);
+    assert_eq!(secret("flux-system", Some("writer")), named("writer"));
 }
