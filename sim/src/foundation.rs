@@ -20,7 +20,7 @@ impl State {
         }));
     }
 
-    /// What controllers of the cluster make in every namespace.
+    /// What controllers of the cluster make in every namespace, and make again.
     pub(crate) fn furnish(&mut self, namespace: &str) {
         self.put_own(&json!({
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": namespace },
@@ -33,7 +33,9 @@ impl State {
 
     fn put_own(&mut self, object: &Value) {
         let options = Options { manager: "kube-controller-manager".to_owned(), ..Options::default() };
-        if let Ok(target) = self.target_of(object) {
+        if let Ok(target) = self.target_of(object)
+            && self.stored(&target).is_err()
+        {
             let made = self.create(&target, object.clone(), &options);
             debug_assert!(made.is_ok(), "the cluster's own objects are valid: {made:?}");
         }

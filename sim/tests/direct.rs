@@ -137,6 +137,15 @@ fn a_namespace_takes_its_content_with_it() {
 }
 
 #[test]
+fn a_namespace_that_changes_keeps_its_content() {
+    let cluster = cluster();
+    cluster.create("me", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })).unwrap();
+    let furnished = cluster.list(CONFIG_MAP, "shop");
+    cluster.patch("me", NAMESPACE, "", "shop", json!({ "metadata": { "labels": { "a": "b" } } })).unwrap();
+    assert_eq!(cluster.list(CONFIG_MAP, "shop"), furnished);
+}
+
+#[test]
 fn services_get_an_address_and_secrets_their_bytes() {
     let cluster = cluster();
     let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web", "namespace": "default" },

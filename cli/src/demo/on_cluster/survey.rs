@@ -80,9 +80,12 @@ impl Survey {
         let mut text = paint.put(Tone::Strong, &format!("Serin's demo in the cluster of context {context}"));
         text.push_str(&format!(" (Kubernetes {})\n\n", self.version));
         let way = match &self.way {
-            Way::Gateway { namespace, name, address } => format!(
-                "Gateway {namespace}/{name}{}: the canary gets 10, 25, 50 % of the requests",
-                address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default()
+            Way::Gateway { namespace, name, address: Some(address) } => {
+                format!("Gateway {namespace}/{name} at {address}: the canary gets 10, 25, 50 % of the requests")
+            }
+            Way::Gateway { namespace, name, address: None } => format!(
+                "Gateway {namespace}/{name}, which names no address: the canary gets 10, 25, 50 % of what comes through it, \
+                 but the demo's users ask the Service and stay on the old release until the new one is promoted"
             ),
             Way::Services => "Services alone: users stay on the old release until the new one is promoted".to_owned(),
         };
