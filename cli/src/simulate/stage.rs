@@ -279,11 +279,16 @@ impl Stage {
 
     /// Follows what happens until no Canary has changed for a while and all are where they can stay.
     async fn rest(&self, seen: &mut Seen) {
+        let mut restless = None;
         loop {
             let before = seen.transcript.changes();
             self.follow_until(Instant::now() + REST, seen).await;
-            if seen.transcript.changes() == before && verdict::at_rest(&self.cluster) {
-                return;
+            let version = Some(self.cluster.version());
+            if seen.transcript.changes() == before && restless != version {
+                if verdict::at_rest(&self.cluster) {
+                    return;
+                }
+                restless = version;
             }
         }
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use crds::{CanaryStatus, Check, CommandTaken, GitRollback, Phase, Source, WaitingFor};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use health::Look;
@@ -219,7 +219,7 @@ impl RolloutView {
 pub fn read_status(canary: &Value, notes: &mut Vec<String>) -> CanaryStatus {
     match canary.get("status") {
         None | Some(Value::Null) => CanaryStatus::default(),
-        Some(status) => serde_json::from_value(status.clone()).unwrap_or_else(|failure| {
+        Some(status) => CanaryStatus::deserialize(status).unwrap_or_else(|failure| {
             notes.push(format!("the status was not understood ({failure}); is this serin older than the controller?"));
             CanaryStatus::default()
         }),

@@ -161,6 +161,23 @@ impl Fields {
         intersection
     }
 
+    /// True when the intersection is not empty.
+    pub(crate) fn meets(&self, other: &Fields) -> bool {
+        let shared =
+            |(element, child): (&Element, &Fields)| other.child(element).is_some_and(|other| child.meets(other));
+        self.member && other.member || self.children().any(shared)
+    }
+
+    /// The same with the other as `fieldsV1`.
+    pub(crate) fn meets_written(&self, other: &Value) -> bool {
+        let Some(other) = other.as_object() else { return false };
+        let member = other.is_empty() || other.contains_key(".");
+        let shared = |(element, child): (&Element, &Fields)| {
+            other.get(&element.write()).is_some_and(|other| child.meets_written(other))
+        };
+        self.member && member || self.children().any(shared)
+    }
+
     /// Without a field and all below it.
     pub(crate) fn without(&self, field: &str) -> Fields {
         let mut fields = self.clone();

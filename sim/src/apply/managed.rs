@@ -1,9 +1,10 @@
 //! `metadata.managedFields`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Writer;
 use super::fields::Fields;
@@ -18,11 +19,19 @@ pub(super) struct Owner {
     subresource: String,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 struct Entry {
-    fields: Fields,
+    fields: Owned,
     api_version: String,
     time: String,
+}
+
+/// What an owner owns. Most writes change what one owner owns, so the others' is not read.
+#[derive(Clone, Debug)]
+enum Owned {
+    /// As this module wrote it once.
+    Written(Value),
+    Read(Fields),
 }
 
 /// All owners of an object.
@@ -59,12 +68,66 @@ impl Display for Owner {
     }
 }
 
+impl Default for Owned {
+    fn default() -> Owned {
+        Owned::Read(Fields::default())
+    }
+}
+
+impl Owned {
+    fn read(&self) -> Cow<'_, Fields> {
+        match self {
+            Owned::Written(written) => Cow::Owned(Fields::read(written)),
+            Owned::Read(fields) => Cow::Borrowed(fields),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Owned::Written(_) => false,
+            Owned::Read(fields) => fields.is_empty(),
+        }
+    }
+
+    fn meets(&self, fields: &Fields) -> bool {
+        match self {
+            Owned::Written(written) => fields.meets_written(written),
+            Owned::Read(own) => own.meets(fields),
+        }
+    }
+
+    fn write(self) -> Value {
+        match self {
+            Owned::Written(written) => written,
+            Owned::Read(fields) => fields.write(),
+        }
+    }
+}
+
 impl Managed {
-    /// As the object says.
+    /// As an object says that is stored.
     pub(super) fn of(object: &Value) -> Managed {
+        let entries = object["metadata"]["managedFields"].as_array().cloned();
+        Managed::from_entries(entries.unwrap_or_default())
+    }
+
+    /// The same, taken out of the object.
+    pub(super) fn out_of(object: &mut Value) -> Managed {
+        match object["metadata"].get_mut("managedFields").map(Value::take) {
+            Some(Value::Array(entries)) => Managed::from_entries(entries),
+            None | Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                Managed::default()
+            }
+        }
+    }
+
+    fn from_entries(entries: Vec<Value>) -> Managed {
         let mut managed = Managed::default();
-        let entries = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for entry in entries {
+        for mut entry in entries {
+            let fields = entry.get_mut("fieldsV1").map(Value::take).unwrap_or_default();
+            if fields.as_object().is_none_or(Map::is_empty) {
+                continue;
+            }
             let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
             let applied = entry["operation"] == "Apply";
             let owner = Owner {
@@ -73,10 +136,8 @@ impl Managed {
                 api_version: if applied { String::new() } else { text("apiVersion") },
                 subresource: text("subresource"),
             };
-            let fields = Fields::read(&entry["fieldsV1"]);
-            if !fields.is_empty() {
-                managed.entries.insert(owner, Entry { fields, api_version: text("apiVersion"), time: text("time") });
-            }
+            let entry = Entry { fields: Owned::Written(fields), api_version: text("apiVersion"), time: text("time") };
+            managed.entries.insert(owner, entry);
         }
         managed
     }
@@ -88,7 +149,12 @@ impl Managed {
         if reset {
             return Managed::default();
         }
-        let stated = Managed::of(next);
+        let mut stated = Managed::of(next);
+        // Others write it in their own way.
+        stated.entries.retain(|_, entry| {
+            entry.fields = Owned::Read(entry.fields.read().into_owned());
+            !entry.fields.is_empty()
+        });
         if stated.is_empty() { before } else { stated }
     }
 
@@ -96,20 +162,20 @@ impl Managed {
         self.entries.is_empty()
     }
 
-    pub(super) fn fields(&self, owner: &Owner) -> Option<&Fields> {
-        self.entries.get(owner).map(|entry| &entry.fields)
+    pub(super) fn fields(&self, owner: &Owner) -> Option<Fields> {
+        self.entries.get(owner).map(|entry| entry.fields.read().into_owned())
     }
 
     /// What anybody owns.
     pub(super) fn everything(&self) -> Fields {
-        self.entries.values().fold(Fields::default(), |all, entry| all.union(&entry.fields))
+        self.entries.values().fold(Fields::default(), |all, entry| all.union(&entry.fields.read()))
     }
 
     /// The owner owns these fields as well.
     pub(super) fn give(&mut self, owner: Owner, fields: &Fields, now: &str) {
         let api_version = owner.api_version.clone();
         let entry = self.entries.entry(owner).or_default();
-        entry.fields = entry.fields.union(fields);
+        entry.fields = Owned::Read(entry.fields.read().union(fields));
         entry.api_version = api_version;
         entry.time = now.to_owned();
     }
@@ -120,22 +186,21 @@ impl Managed {
             self.entries.remove(&owner);
             return;
         }
-        let entry = Entry { fields, api_version: api_version.to_owned(), time: now.to_owned() };
+        let entry = Entry { fields: Owned::Read(fields), api_version: api_version.to_owned(), time: now.to_owned() };
         self.entries.insert(owner, entry);
     }
 
     /// Those of the fields that others own.
     pub(super) fn conflicts(&self, owner: &Owner, fields: &Fields) -> Vec<(Owner, Fields)> {
-        let others = self.entries.iter().filter(|(other, _)| *other != owner);
-        let shared = others.map(|(other, entry)| (other.clone(), entry.fields.intersection(fields)));
-        shared.filter(|(_, fields)| !fields.is_empty()).collect()
+        let others = self.entries.iter().filter(|(other, entry)| *other != owner && entry.fields.meets(fields));
+        others.map(|(other, entry)| (other.clone(), entry.fields.read().intersection(fields))).collect()
     }
 
     /// Nobody but `owner` owns these fields any more.
     pub(super) fn take_from_others(&mut self, owner: Option<&Owner>, fields: &Fields) {
         self.entries.retain(|other, entry| {
-            if Some(other) != owner {
-                entry.fields = entry.fields.difference(fields);
+            if Some(other) != owner && entry.fields.meets(fields) {
+                entry.fields = Owned::Read(entry.fields.read().difference(fields));
             }
             !entry.fields.is_empty()
         });

@@ -22,9 +22,14 @@ pub(crate) struct Writer<'a> {
 
 /// Writes into `next` who owns what after an update, patch or create by `writer`.
 pub(crate) fn track(schema: &Schema, live: Option<&Value>, next: &mut Value, writer: &Writer<'_>, now: &str) {
-    let before = live.map(Managed::of).unwrap_or_default();
-    let mut managed = if writer.subresource.is_empty() { Managed::stated(next, before) } else { before };
     let change = walk::compare(schema, live, Some(&*next));
+    let mut managed = match live {
+        Some(live) if live["metadata"]["managedFields"] == next["metadata"]["managedFields"] => Managed::out_of(next),
+        Some(live) if writer.subresource.is_empty() => Managed::stated(next, Managed::of(live)),
+        Some(live) => Managed::of(live),
+        None if writer.subresource.is_empty() => Managed::stated(next, Managed::default()),
+        None => Managed::default(),
+    };
     let taken = identity_less(&change.added.union(&change.modified));
     let removed = identity_less(&change.removed);
     // An object whose owners were taken out is not tracked again until somebody applies.
@@ -59,7 +64,7 @@ pub(crate) fn apply(
         set = set.without("status");
     }
     let own = Owner::apply(writer);
-    let last = managed.fields(&own).cloned().unwrap_or_default();
+    let last = managed.fields(&own).unwrap_or_default();
     let mut merged = walk::merge(schema, Some(base), config);
     managed.replace(own.clone(), set, writer.api_version, now);
     let to_remove = last.difference(&managed.everything());
