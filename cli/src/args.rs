@@ -111,6 +111,16 @@ pub enum Command {
     Resume(Asked),
     /// Roll the revision out again that was taken back
     Retry(Asked),
+    /// Go back to what was promoted before: by a commit in Git where the target comes from there
+    Undo {
+        /// Which canary
+        #[command(flatten)]
+        asked: Asked,
+        /// What to go back to: a commit, or its beginning; where nothing comes from Git, the number of a revision of the
+        /// Deployment. What was there before when not given
+        #[arg(long, value_name = "REVISION")]
+        to_revision: Option<String>,
+    },
     /// Play a scenario in a simulated cluster and say how it ends: 0 as expected, 1 otherwise
     Simulate(Simulation),
     /// Tell Git of an image that a pipeline has built

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use controller::command::{Verb, random_id, refusal, written};
+use controller::command::{Verb, random_id, refusal, written, written_undo};
 use crds::CommandTaken;
 use futures::TryStreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -14,15 +14,40 @@ use crate::complaint::Complaint;
 use crate::paint::write_out;
 use crate::view::read_status;
 
+/// A command with what belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order<'a> {
+    verb: Verb,
+    commit: Option<&'a str>,
+}
+
+impl<'a> Order<'a> {
+    /// Nothing belongs to it.
+    pub const fn of(verb: Verb) -> Order<'a> {
+        Order { verb, commit: None }
+    }
+
+    /// To go back to this commit, or to what was there before.
+    pub const fn undo(commit: Option<&'a str>) -> Order<'a> {
+        Order { verb: Verb::Undo, commit }
+    }
+}
+
 /// Gives the command, and prints what came of it.
-pub async fn give(cluster: &Cluster, asked: &Asked, verb: Verb) -> Result<(), Complaint> {
+pub async fn give(cluster: &Cluster, asked: &Asked, order: Order<'_>) -> Result<(), Complaint> {
+    let verb = order.verb;
     let name = asked.name.as_str();
     let canary = cluster.canary(name).await?;
     if let Some(why) = refusal(&canary, verb) {
         return Err(Complaint::Refused(why));
     }
     let id = random_id();
-    cluster.annotate(name, &written(verb, &id, &cluster.asker().await)).await?;
+    let by = cluster.asker().await;
+    let patch = match order.commit {
+        Some(commit) => written_undo(commit, &id, &by),
+        None => written(verb, &id, &by),
+    };
+    cluster.annotate(name, &patch).await?;
     match tokio::time::timeout(Duration::from_secs(asked.timeout), taken(cluster, name, &id)).await {
         Ok(Ok(taken)) if taken.outcome.starts_with("refused") => {
             Err(Complaint::Refused(format!("{name}: {}: {}", taken.command, taken.outcome)))

@@ -14,6 +14,7 @@ pub mod paint;
 pub mod probe;
 pub mod simulate;
 pub mod text;
+pub mod undo;
 pub mod watch;
 
 pub use controller::rollout_view as view;
@@ -25,6 +26,7 @@ use clap::Parser;
 
 use args::{Asked, Command, CommandLine, Place};
 use cluster::Cluster;
+use command::Order;
 use complaint::Complaint;
 use controller::command::Verb;
 use invocation::Invocation;
@@ -86,7 +88,7 @@ fn told(outcome: Result<ExitCode, Complaint>) -> ExitCode {
 
 async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
     let connect = || Cluster::connect(&place);
-    let give = async |asked: Asked, verb: Verb| command::give(&connect().await?, &asked, verb).await;
+    let give = async |asked: Asked, verb: Verb| command::give(&connect().await?, &asked, Order::of(verb)).await;
     match command {
         // None of them needs a cluster: see `run`.
         Command::Run { .. } | Command::Simulate(_) | Command::Demo(_) | Command::Image { .. } => {}
@@ -114,6 +116,7 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
         Command::Pause(asked) => give(asked, Verb::Pause).await?,
         Command::Resume(asked) => give(asked, Verb::Resume).await?,
         Command::Retry(asked) => give(asked, Verb::Retry).await?,
+        Command::Undo { asked, to_revision } => undo::undo(&connect().await?, &asked, to_revision.as_deref()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

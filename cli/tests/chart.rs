@@ -236,6 +236,35 @@ fn the_git_agent_brings_its_rights_and_its_folders_and_nothing_is_there_without_
 }
 
 #[test]
+fn the_image_with_git_is_taken_where_git_is_needed() {
+    let Some(helm) = helm() else { return };
+    for (values, image, folder) in [
+        (json!({"image": {"tag": "1.2.3"}}), "serin:1.2.3", false),
+        (json!({"image": {"tag": "1.2.3"}, "gitAgent": {"enabled": true}}), "serin:1.2.3-git", true),
+        (json!({"image": {"tag": "1.2.3"}, "gitRollback": {"enabled": true}}), "serin:1.2.3-git", true),
+        (json!({"image": {"tag": "1.2.3", "gitSuffix": ""}, "gitRollback": {"enabled": true}}), "serin:1.2.3", true),
+    ] {
+        let objects = template(&helm, &values).expect("the chart renders");
+        let container = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["image"], image, "{values}");
+        let mounted = container["volumeMounts"].as_array().is_some_and(|mounts| mounts.len() == 2);
+        let told = arguments(&objects).iter().any(|argument| argument == "-git-storage=/var/lib/serin");
+        assert_eq!((mounted, told), (folder, folder), "{values}");
+    }
+}
+
+#[test]
+fn the_image_with_git_has_the_programs_that_are_called() {
+    let text = std::fs::read_to_string(root().join("Containerfile")).expect("the Containerfile");
+    let stages: Vec<&str> = text.split("\nFROM ").collect();
+    let git = stages.iter().find(|stage| stage.contains(" AS git\n")).expect("a stage for git");
+    for package in ["git", "openssh-client-default", "openssh-keygen", "gnupg", "kustomize", "helm"] {
+        assert!(git.split_whitespace().any(|word| word.trim_end_matches(';') == package), "{package}: {git}");
+    }
+    assert!(stages.last().is_some_and(|stage| stage.starts_with("scratch")), "what is built when none is named");
+}
+
+#[test]
 fn pods_are_restricted_and_probed() {
     let Some(helm) = helm() else { return };
     let objects = template(&helm, &json!({})).expect("the chart renders");

@@ -25,6 +25,10 @@ struct Server {
 
 impl Server {
     fn start(phase: &str, answer: Answer) -> Self {
+        Self::with(json!({"phase": phase, "canaryWeight": 50, "failedChecks": 0, "iterations": 0}), answer)
+    }
+
+    fn with(status: Value, answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let asked = Arc::new(Mutex::new((Vec::new(), Value::Null)));
@@ -32,7 +36,7 @@ impl Server {
             "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
             "metadata": {"name": "podinfo", "namespace": "shop", "uid": "1", "resourceVersion": "1"},
             "spec": {"targetRef": {"kind": "Deployment", "name": "podinfo"}, "analysis": {"stepWeight": 50}},
-            "status": {"phase": phase, "canaryWeight": 50, "failedChecks": 0, "iterations": 0},
+            "status": status,
         });
         let canary = Arc::new(Mutex::new(canary));
         let seen = asked.clone();
@@ -137,6 +141,27 @@ fn reply(method: &str, path: &str, body: &Value, canary: &mut Value, answer: Ans
         ("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews") => {
             (201, json!({"metadata": {}, "status": {"userInfo": {"username": "mia@example.com"}}}))
         }
+        ("GET" | "PATCH", path) if path.ends_with("/deployments/podinfo") => {
+            let annotations = json!({"deployment.kubernetes.io/revision": "3"});
+            (
+                200,
+                json!({"metadata": {"name": "podinfo", "uid": "2", "resourceVersion": "7", "annotations": annotations}}),
+            )
+        }
+        ("GET", path) if path.ends_with("/replicasets") => {
+            let set = |number: &str| {
+                json!({
+                    "metadata": {
+                        "name": format!("podinfo-{number}"), "ownerReferences": [{
+                            "apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo", "uid": "2",
+                        }],
+                        "annotations": {"deployment.kubernetes.io/revision": number},
+                    },
+                    "spec": {"template": {"metadata": {"labels": {"pod-template-hash": "x"}}, "spec": {"r": number}}},
+                })
+            };
+            (200, json!({"metadata": {"resourceVersion": "2"}, "items": [set("1"), set("2"), set("3")]}))
+        }
         ("GET", path) if path.ends_with("/pods") => failure(403, "pods is forbidden: mia cannot list them"),
         ("GET", "/apis/flagger.app/v1beta1/canaries") => failure(403, "canaries is forbidden: mia cannot list them"),
         ("GET", path) if path.contains("/deployments/") || path.contains("/canaries/") => failure(404, "not found"),
@@ -153,6 +178,38 @@ fn a_command_is_written_with_who_asked_and_its_answer_printed() {
     assert_eq!(annotations["serin.dev/command"], "promote-full");
     assert_eq!(annotations["serin.dev/command-by"], "mia@example.com");
     assert_eq!(annotations["serin.dev/command-id"].as_str().map(str::len), Some(36));
+}
+
+#[test]
+fn what_comes_from_git_is_undone_in_git() {
+    let by = json!({"apiVersion": "serin.dev/v1alpha1", "kind": "GitSource", "namespace": "shop", "name": "apps"});
+    let status = json!({
+        "phase": "Succeeded", "canaryWeight": 0, "failedChecks": 0, "iterations": 0, "source": {"appliedBy": by},
+    });
+    let server = Server::with(status, Some("commit 4f2c1e9 is being taken back in Git to what 0ddba11 had"));
+    let (code, out, err) = server.serin("undo podinfo --to-revision 0ddba11");
+    let told = "podinfo: undo 0ddba11: commit 4f2c1e9 is being taken back in Git to what 0ddba11 had\n";
+    assert_eq!((code, out.as_str(), err.as_str()), (0, told, ""));
+    assert_eq!(server.patched()["metadata"]["annotations"]["serin.dev/command"], "undo 0ddba11");
+    let workload = server.asked().into_iter().find(|request| request.contains("/deployments/"));
+    assert_eq!(workload, None, "the workload is left alone");
+}
+
+#[test]
+fn what_does_not_come_from_git_gets_a_former_template() {
+    let server = Server::start("Succeeded", None);
+    let (code, out, err) = server.serin("undo podinfo --to-revision 1");
+    let told = "podinfo: undo: deployment podinfo has the template of revision 1\n";
+    assert_eq!((code, out.as_str(), err.as_str()), (0, told, ""));
+    assert_eq!(
+        server.patched(),
+        json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+            {"op": "replace", "path": "/spec/template", "value": {"metadata": {"labels": {}}, "spec": {"r": "1"}}},
+        ])
+    );
+    let (code, _, err) = server.serin("undo podinfo --to-revision 4f2c1e9");
+    assert!(code == 1 && err.contains("\"4f2c1e9\" is no number of a revision"), "{err}");
 }
 
 #[test]

@@ -22,11 +22,14 @@ pub enum Verb {
     Resume,
     /// Roll out again what was taken back.
     Retry,
+    /// Go back in Git to what was promoted before.
+    Undo,
 }
 
 impl Verb {
     /// All there are.
-    pub const ALL: [Verb; 6] = [Verb::Promote, Verb::PromoteFull, Verb::Pause, Verb::Resume, Verb::Abort, Verb::Retry];
+    pub const ALL: [Verb; 7] =
+        [Verb::Promote, Verb::PromoteFull, Verb::Pause, Verb::Resume, Verb::Abort, Verb::Retry, Verb::Undo];
 
     /// The verb of that word in the annotation.
     pub fn of(word: &str) -> Option<Verb> {
@@ -42,13 +45,23 @@ impl Verb {
             Verb::Pause => "pause",
             Verb::Resume => "resume",
             Verb::Retry => "retry",
+            Verb::Undo => "undo",
         }
     }
 }
 
 /// The patch (RFC 7386) of the Canary's annotations by which the command is given.
 pub fn written(verb: Verb, id: &str, by: &str) -> Value {
-    json!({"metadata": {"annotations": {COMMAND: verb.as_str(), COMMAND_ID: id, COMMAND_BY: by}}})
+    annotations(verb.as_str(), id, by)
+}
+
+/// The same for [`Verb::Undo`] to this commit.
+pub fn written_undo(commit: &str, id: &str, by: &str) -> Value {
+    annotations(&format!("{} {commit}", Verb::Undo.as_str()), id, by)
+}
+
+fn annotations(command: &str, id: &str, by: &str) -> Value {
+    json!({"metadata": {"annotations": {COMMAND: command, COMMAND_ID: id, COMMAND_BY: by}}})
 }
 
 /// Why the command cannot be carried out in the present state, if so.
@@ -86,6 +99,21 @@ pub fn refusal(canary: &Value, verb: Verb) -> Option<String> {
         Verb::Resume => (!status.paused).then(|| format!("{name} is not paused; it is {phase}")),
         Verb::Retry => (status.phase != Phase::Failed)
             .then(|| format!("nothing to retry: {name} is {phase}; only what has failed can be retried")),
+        Verb::Undo => match status.phase {
+            Phase::Initialized | Phase::Succeeded | Phase::Failed => {
+                let by = status.source.as_ref().and_then(|source| source.applied_by.as_ref());
+                by.is_none().then(|| format!("nothing says that the target of {name} comes from Git"))
+            }
+            Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion => {
+                Some(format!("{name} is {phase}; abort the rollout first"))
+            }
+            Phase::New
+            | Phase::Initializing
+            | Phase::Promoting
+            | Phase::Finalising
+            | Phase::Terminating
+            | Phase::Terminated => Some(format!("{name} is {phase}; wait until that is over")),
+        },
     }
 }
 
@@ -108,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused_with_a_sentence() {
-        use Verb::{Abort, Pause, Promote, PromoteFull, Resume, Retry};
+        use Verb::{Abort, Pause, Promote, PromoteFull, Resume, Retry, Undo};
         for (phase, paused, allowed) in [
             ("", false, vec![]),
             ("Initializing", false, vec![]),
@@ -122,10 +150,22 @@ mod tests {
             ("Succeeded", false, vec![]),
             ("Failed", false, vec![Retry]),
         ] {
-            for verb in [Promote, PromoteFull, Abort, Pause, Resume, Retry] {
+            for verb in [Promote, PromoteFull, Abort, Pause, Resume, Retry, Undo] {
                 let refused = refusal(&canary(phase, paused), verb);
                 assert_eq!(refused.is_none(), allowed.contains(&verb), "{phase} {verb:?}: {refused:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_comes_from_git_and_stands_still_can_be_undone() {
+        let by = json!({"apiVersion": "serin.dev/v1alpha1", "kind": "GitSource", "namespace": "shop", "name": "apps"});
+        for (phase, allowed) in
+            [("Initialized", true), ("Progressing", false), ("Promoting", false), ("Succeeded", true), ("Failed", true)]
+        {
+            let mut canary = canary(phase, false);
+            canary["status"]["source"] = json!({"appliedBy": by});
+            assert_eq!(refusal(&canary, Verb::Undo).is_none(), allowed, "{phase}");
         }
     }
 

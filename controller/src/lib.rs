@@ -24,6 +24,7 @@ pub mod gather;
 pub mod git_rollback;
 pub mod go_style;
 pub mod http;
+pub mod image;
 pub mod leader;
 #[cfg(test)]
 mod loopback;

@@ -69,6 +69,33 @@ pub struct GitRollback {
     /// Who is kept from applying the revision again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// Who asked for it by `serin undo`; absent when Serin took the revision back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_by: Option<String>,
+}
+
+/// A revision that was promoted once, and the commit that brought it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PromotedCommit {
+    /// The revision, as in `promotedRevision`.
+    pub revision: String,
+    /// The commit, whole, in hexadecimal digits.
+    pub commit: String,
+    /// The images of the revision, in the order of its containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    /// When that was known.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub time: Timestamp,
+}
+
+/// `4f2c1e9 (acme/shop:1)`.
+impl std::fmt::Display for PromotedCommit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.commit.get(..7).unwrap_or(&self.commit))?;
+        if self.images.is_empty() { Ok(()) } else { write!(formatter, " ({})", self.images.join(", ")) }
+    }
 }
 
 /// What has come of a revert.
@@ -174,6 +201,7 @@ mod tests {
             pull_request: None,
             message: None,
             hold: Some(Hold { object, commit: None, state: HoldState::Held }),
+            undone_by: None,
         };
         let held = "Kustomization flux-system/shop is held until Git has moved on";
         assert_eq!(git.sentence(), format!("commit 4f2c1e9 is being reverted; {held}"));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GitRollback, Source};
+use crate::{GitRollback, PromotedCommit, Source};
 
 /// Where a rollout stands. The names are a contract with Argo CD, Flux and every script that reads them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -116,6 +116,9 @@ pub struct CanaryStatus {
     /// Serin: where `promotedRevision` comes from: the last good commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_source: Option<Source>,
+    /// Serin: the commits that brought what was promoted, newest last, ten at most: where `serin undo` can go back to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promoted_commits: Vec<PromotedCommit>,
     /// Serin: the canary receives a copy of the traffic.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mirrored: bool,
@@ -214,7 +217,7 @@ pub struct Check {
 pub struct CommandTaken {
     /// The id that the asker gave it.
     pub id: String,
-    /// promote, promote-full, abort, pause, resume or retry.
+    /// promote, promote-full, abort, pause, resume, retry, or undo with the commit to go back to.
     pub command: String,
     /// Who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock};
 use std::time::Duration;
 
+use gix::protocol::handshake::Ref;
 use gix::protocol::transport::client::blocking_io::http;
 use gix::remote::Direction;
 use gix::remote::fetch::Shallow;
@@ -104,8 +105,40 @@ impl Mirror {
             if matches!(repository.is_shallow(), Ok(false)) {
                 return Err(Error::NoCommit { commit: *commit });
             }
-            receive(&repository, remote, &guard, &session, Shallow::Deepen(*step), |_| true)?;
+            let from = full_name(&remote.reference);
+            receive(&repository, remote, &from, &guard, &session, Shallow::Deepen(*step), |_, _| true)?;
         }
+    }
+
+    /// The branch that whoever names none gets, as in `main`. Asks the server, and brings nothing.
+    ///
+    /// # Errors
+    /// Also when the server has no such branch, because its repository is empty.
+    pub fn default_branch(remote: &Remote, limits: &Limits) -> Result<String, Error> {
+        let (guard, session) = (Guard::new(limits), Session::new(remote)?);
+        let asking = session.path().join("asking.git");
+        let bare = gix::create::Kind::Bare;
+        let made = gix::ThreadSafeRepository::init_opts(
+            &asking,
+            bare,
+            gix::create::Options::default(),
+            options(session.ssh()),
+        );
+        let repository: gix::Repository = made.map(Into::into).map_err(|error| Error::Damaged {
+            folder: asking.display().to_string(),
+            why: crate::error::chain(&error),
+        })?;
+        let mut branch = None;
+        receive(&repository, remote, "HEAD", &guard, &session, Shallow::NoChange, |_, references| {
+            branch = references.iter().find_map(|reference| match reference {
+                Ref::Symbolic { full_ref_name, target, .. } if full_ref_name == "HEAD" => {
+                    Some(target.to_string().strip_prefix("refs/heads/")?.to_owned())
+                }
+                Ref::Symbolic { .. } | Ref::Direct { .. } | Ref::Peeled { .. } | Ref::Unborn { .. } => None,
+            });
+            false
+        })?;
+        branch.ok_or_else(|| Error::NoReference { url: remote.url().to_owned(), reference: "HEAD".into() })
     }
 
     /// The commit that was fetched last.
@@ -185,7 +218,8 @@ impl Mirror {
         let depth = NonZeroU32::new(limits.depth).unwrap_or(NonZeroU32::MIN);
         let crowded = !afresh && packs(&repository) >= PACKS;
         let mut stays = false;
-        let listed = receive(&repository, remote, guard, session, Shallow::DepthAtRemote(depth), |listed| {
+        let (from, depth) = (full_name(&remote.reference), Shallow::DepthAtRemote(depth));
+        let listed = receive(&repository, remote, &from, guard, session, depth, |listed, _| {
             let known = repository.try_find_reference(HEAD).ok().flatten();
             let same = known.is_some_and(|known| known.target().try_id().is_some_and(|id| id == listed));
             stays = same && !afresh && before.is_some_and(|before| self.is_whole(&repository, before));
@@ -236,20 +270,24 @@ enum Attempt {
     Afresh,
 }
 
-/// Lists the reference and, if `wanted` says so of its id, fetches it. Returns that id.
-fn receive(
-    repository: &gix::Repository,
-    remote: &Remote,
-    guard: &Guard,
-    session: &Session,
-    shallow: Shallow,
-    wanted: impl FnOnce(gix::ObjectId) -> bool,
-) -> Result<gix::ObjectId, Error> {
-    let from = match &remote.reference {
+fn full_name(reference: &Reference) -> String {
+    match reference {
         Reference::Branch(name) => format!("refs/heads/{name}"),
         Reference::Tag(name) => format!("refs/tags/{name}"),
         Reference::Commit(id) => id.to_string(),
-    };
+    }
+}
+
+/// Lists the reference of that full name and, if `wanted` says so of its id and of what was listed, fetches it. Returns that id.
+fn receive(
+    repository: &gix::Repository,
+    remote: &Remote,
+    from: &str,
+    guard: &Guard,
+    session: &Session,
+    shallow: Shallow,
+    wanted: impl FnOnce(gix::ObjectId, &[Ref]) -> bool,
+) -> Result<gix::ObjectId, Error> {
     let asked_who = Cell::new(false);
     let mut nowhere = false;
     let result = guard.run(|stop, counter| -> gix::Result<Option<gix::ObjectId>> {
@@ -270,7 +308,7 @@ fn receive(
             return Ok(None);
         };
         let listed = listed.to_owned();
-        if wanted(listed) {
+        if wanted(listed, &prepared.ref_map().remote_refs) {
             prepared.with_shallow(shallow).receive(&mut counter, stop)?;
         }
         Ok(Some(listed))
@@ -285,7 +323,7 @@ fn receive(
             if !complaint.is_empty() {
                 fetch_error(remote, &error, complaint)
             } else if asked_who.get() {
-                Error::Authentication { url, why }
+                Error::Authentication { url, why: "it answers 401".into() }
             } else if nowhere && remote.scheme() == Scheme::File {
                 Error::NoRepository { url, why }
             } else {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{CanaryStatus, Check, CommandTaken, GitRollback, Phase, Source};
+use crds::{CanaryStatus, Check, CommandTaken, GitRollback, Phase, PromotedCommit, Source};
 use jiff::Timestamp;
 
 use crate::effect::Owed;
@@ -176,6 +176,8 @@ pub struct State {
     pub source: Option<Source>,
     /// Where the revision comes from that the primary runs.
     pub promoted_source: Option<Source>,
+    /// The commits that brought what was promoted, newest last.
+    pub promoted_commits: Vec<PromotedCommit>,
     /// Session cookies.
     pub cookies: Cookies,
     /// Held by a command.
@@ -219,6 +221,7 @@ impl Default for State {
             promoted: None,
             source: None,
             promoted_source: None,
+            promoted_commits: Vec::new(),
             cookies: Cookies::default(),
             paused: false,
             owed: Vec::new(),
@@ -280,6 +283,7 @@ impl State {
                 .map(|id| Promoted { id, spec: status.last_promoted_spec.clone().unwrap_or_default() }),
             source: status.source.clone(),
             promoted_source: status.promoted_source.clone(),
+            promoted_commits: status.promoted_commits.clone(),
             cookies: Cookies {
                 canary: status.session_affinity_cookie.clone(),
                 primary: status.primary_session_affinity_cookie.clone(),
@@ -333,6 +337,7 @@ impl State {
             promoted_revision: self.promoted.as_ref().map(|promoted| promoted.id.clone()),
             source: self.source.clone(),
             promoted_source: self.promoted_source.clone(),
+            promoted_commits: self.promoted_commits.clone(),
             mirrored: run.mirrored,
             reverted: matches!(self.stage, Stage::Finalising { reverted: true }),
             paused: self.paused,

@@ -38,3 +38,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "serin.dashboardService" -}}
 {{- if and .Values.dashboard.enabled (eq .Values.dashboard.access "token") }}true{{ end -}}
 {{- end -}}
+
+{{/* Something when repositories are read or written. */}}
+{{- define "serin.git" -}}
+{{- if or .Values.gitAgent.enabled .Values.gitRollback.enabled -}}yes{{- end -}}
+{{- end -}}

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use controller::image::{Parts, parts};
+
 /// A repository with the tag, the digest, or both that are wanted of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reference {
@@ -28,15 +30,7 @@ impl Reference {
     /// When a part is empty or holds a character that it may not.
     pub(super) fn parse(text: &str) -> Result<Reference, NoImage> {
         let no = |why| Err(NoImage { text: text.to_owned(), why });
-        let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest)),
-            None => (text, None),
-        };
-        // A colon before the last slash belongs to the registry's port.
-        let (repository, tag) = match name.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
-            Some(_) | None => (name, None),
-        };
+        let Parts { repository, tag, digest } = parts(text);
         let word = |text: &str, more: &str| {
             !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric() || more.contains(char))
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use controller::command::{self, Verb};
+use controller::image::parts;
 use serde_json::{Value, json};
 use sim::Cluster;
 use sim::Kind;
@@ -21,7 +22,8 @@ pub(crate) fn set_image(cluster: &Cluster, namespace: &str, workload: &str, imag
         return Err(unknown(cluster, namespace, workload));
     };
     let containers = object["spec"]["template"]["spec"]["containers"].as_array().cloned().unwrap_or_default();
-    let same = |container: &&Value| repository(container["image"].as_str().unwrap_or_default()) == repository(image);
+    let wanted = parts(image).repository;
+    let same = |container: &&Value| parts(container["image"].as_str().unwrap_or_default()).repository == wanted;
     let container = containers.iter().find(same).or_else(|| containers.first().filter(|_| containers.len() == 1));
     let Some(container) = container else {
         let images: Vec<&str> = containers.iter().filter_map(|container| container["image"].as_str()).collect();
@@ -104,30 +106,4 @@ fn unknown(cluster: &Cluster, namespace: &str, workload: &str) -> ScenarioError 
         "image of {workload}: there is no Deployment or DaemonSet of that name in {namespace}; there are {}",
         known.join(", ")
     ))
-}
-
-/// An image without its tag and digest.
-fn repository(image: &str) -> &str {
-    let image = image.split_once('@').map_or(image, |(image, _)| image);
-    match image.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        Some(_) | None => image,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::repository;
-
-    #[test]
-    fn a_repository_has_neither_tag_nor_digest() {
-        for (image, expected) in [
-            ("podinfo:6.9.0", "podinfo"),
-            ("ghcr.io/stefan/podinfo", "ghcr.io/stefan/podinfo"),
-            ("localhost:5000/podinfo", "localhost:5000/podinfo"),
-            ("localhost:5000/podinfo:1@sha256:ab", "localhost:5000/podinfo"),
-        ] {
-            assert_eq!(repository(image), expected, "{image}");
-        }
-    }
 }

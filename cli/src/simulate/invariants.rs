@@ -272,5 +272,5 @@ fn image(workload: &Value) -> String {
 }
 
 fn version(image: &str) -> &str {
-    image.rsplit_once(':').map_or("latest", |(_, tag)| tag)
+    controller::image::parts(image).tag.unwrap_or("latest")
 }

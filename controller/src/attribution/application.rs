@@ -4,7 +4,7 @@ use crds::Source;
 use rollout::SourceSeen;
 use serde_json::{Value, json};
 
-use super::{Deployer, Sight, annotation, applied_by, label, owned, place, text};
+use super::{DEFAULT_BRANCH, Deployer, Sight, annotation, applied_by, label, owned, place, text};
 use crate::objects::Kind;
 
 pub(super) const GROUP: &str = "argoproj.io";
@@ -143,8 +143,9 @@ fn git_source(sources: &[&Value], revisions: &[String]) -> Source {
         .or_else(|| pairs().find(|(source, revision)| is_git(source, *revision)))
         .or_else(|| pairs().next());
     let Some((source, revision)) = chosen else { return Source::default() };
-    let follows = owned(source, "/targetRevision").filter(|follows| follows != "HEAD" && !place::is_commit(follows));
     let git = is_git(source, revision);
+    let follows = owned(source, "/targetRevision").or_else(|| git.then(|| DEFAULT_BRANCH.to_owned()));
+    let follows = follows.filter(|follows| !place::is_commit(follows));
     let tag = follows.as_deref().is_some_and(|follows| !git || follows.starts_with("refs/tags/") || is_version(follows));
     let (branch, tag) = if tag { (None, follows) } else { (follows, None) };
     Source {

@@ -25,6 +25,9 @@ macro_rules! deployers {
 
 deployers! { git_source, helm_release, kustomization, application }
 
+/// Stands for the branch of a source that follows whatever the repository's default branch is; only the repository knows it.
+pub const DEFAULT_BRANCH: &str = "HEAD";
+
 /// One kind of operator that applies things.
 pub trait Deployer: Send + Sync {
     /// As the chart's value `gitops` has it; `None` when its rights are given anyway.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Job;
+use crate::image;
 
 /// A file that changed, as it was with the failed commit and with the good one; `None` where it was not there.
 pub(super) struct Changed {
@@ -74,16 +75,7 @@ fn names(job: &Job, text: &str) -> bool {
         })
     };
     let itself = field("kind", kind) && field("name", name);
-    itself || job.source.images.iter().any(|image| text.contains(repository(&image.image)))
-}
-
-/// Without tag and digest.
-fn repository(image: &str) -> &str {
-    let image = image.split('@').next().unwrap_or(image);
-    match image.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        Some(_) | None => image,
-    }
+    itself || job.source.images.iter().any(|one| text.contains(image::parts(&one.image).repository))
 }
 
 #[cfg(test)]

@@ -4,13 +4,23 @@ use super::Job;
 
 /// The trailer by which a revert is known again.
 pub(super) fn trailer(job: &Job) -> String {
-    let commit = job.record.failed_commit.as_deref().unwrap_or_default();
-    format!("Serin-Rollback: {}/{}@{commit}", job.canary.namespace, job.canary.name)
+    let (canary, record) = (&job.canary, &job.record);
+    let commit = record.failed_commit.as_deref().unwrap_or_default();
+    match (&record.undone_by, &record.good_commit) {
+        (Some(_), Some(good)) => format!("Serin-Undo: {}/{}@{commit}..{good}", canary.namespace, canary.name),
+        (Some(_), None) | (None, _) => format!("Serin-Rollback: {}/{}@{commit}", canary.namespace, canary.name),
+    }
 }
 
 /// The branch of a pull request; another Canary or another commit has another one.
 pub(super) fn branch(job: &Job) -> String {
-    format!("serin/revert-{}-{}-{}", short(job), job.canary.namespace, job.canary.name)
+    let (canary, record) = (&job.canary, &job.record);
+    match (&record.undone_by, &record.good_commit) {
+        (Some(_), Some(good)) => {
+            format!("serin/undo-{}-{}-{}-{}", short(job), abbreviated(good), canary.namespace, canary.name)
+        }
+        (Some(_), None) | (None, _) => format!("serin/revert-{}-{}-{}", short(job), canary.namespace, canary.name),
+    }
 }
 
 /// One line.
@@ -18,6 +28,10 @@ pub(super) fn title(job: &Job) -> String {
     let (kind, name) = &job.target;
     match job.serving.as_slice() {
         [image] => format!("Revert {} {name} to {image}", kind.to_lowercase()),
+        [] | [_, ..] if job.record.undone_by.is_some() => {
+            let good = job.record.good_commit.as_deref().map(abbreviated).unwrap_or_default();
+            format!("Revert {} {name} to what commit {good} had", kind.to_lowercase())
+        }
         [] | [_, ..] => format!("Revert {} {name}, taken back after commit {}", kind.to_lowercase(), short(job)),
     }
 }
@@ -39,11 +53,16 @@ fn account(job: &Job, paths: &[String]) -> String {
     let images: Vec<&str> = job.source.images.iter().map(|image| image.image.as_str()).collect();
     let what = if images.is_empty() { "The revision".to_owned() } else { images.join(", ") };
     let time = record.since.strftime("%Y-%m-%d %H:%M:%S UTC");
-    let mut text = format!(
-        "{what} was taken back in the cluster by Serin, Canary {}/{}, at\n{time}: {}",
-        canary.namespace, canary.name, record.why
-    );
-    if !job.checks.is_empty() {
+    let mut text = match &record.undone_by {
+        Some(by) => {
+            format!("{by} asked Serin at {time} to take back {what},\nCanary {}/{}", canary.namespace, canary.name)
+        }
+        None => format!(
+            "{what} was taken back in the cluster by Serin, Canary {}/{}, at\n{time}: {}",
+            canary.namespace, canary.name, record.why
+        ),
+    };
+    if record.undone_by.is_none() && !job.checks.is_empty() {
         text.push_str("\n\nThe checks of the last look:\n");
         for check in &job.checks {
             let value = check.value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
@@ -70,6 +89,9 @@ fn account(job: &Job, paths: &[String]) -> String {
 }
 
 fn short(job: &Job) -> &str {
-    let commit = job.record.failed_commit.as_deref().unwrap_or_default();
+    abbreviated(job.record.failed_commit.as_deref().unwrap_or_default())
+}
+
+fn abbreviated(commit: &str) -> &str {
     commit.get(..7).unwrap_or(commit)
 }

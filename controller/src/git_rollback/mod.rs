@@ -166,8 +166,11 @@ impl Rollbacks {
             Ok(access) => access,
             Err(message) => return GitOutcome::Blocked { message },
         };
-        let hint = if secret.is_none() { "; name a Secret that may write in spec.git.secretRef" } else { "" };
-        work::carry_out(job, &access, self.shared.repositories.as_ref(), context.outside.as_ref(), context.now(), hint)
+        let hint = match &secret {
+            None => "; name a Secret that may write in spec.git.secretRef".to_owned(),
+            Some((namespace, name)) => format!("; see to Secret {namespace}/{name}"),
+        };
+        work::carry_out(job, &access, self.shared.repositories.as_ref(), context.outside.as_ref(), context.now(), &hint)
             .await
     }
 
@@ -186,13 +189,21 @@ fn pause(tries: u32) -> Duration {
 }
 
 fn job(canary: &CanaryKey, spec: &Spec, state: &State, record: &GitRollback, source: &Source) -> Job {
-    let images = state.promoted_source.iter().flat_map(|good| &good.images);
+    let serving = match &record.undone_by {
+        // The newest entry of that commit: a commit may have brought several revisions.
+        Some(_) => {
+            let good =
+                state.promoted_commits.iter().rev().find(|known| Some(&known.commit) == record.good_commit.as_ref());
+            good.map(|good| good.images.clone()).unwrap_or_default()
+        }
+        None => state.promoted_source.iter().flat_map(|good| &good.images).map(|image| image.image.clone()).collect(),
+    };
     Job {
         canary: canary.clone(),
         target: (spec.target.kind.as_str().to_owned(), spec.target.name.clone()),
         record: record.clone(),
         source: source.clone(),
-        serving: images.map(|image| image.image.clone()).collect(),
+        serving,
         checks: state.checks.clone(),
         by_pull_request: spec.git.on_rollback == OnRollback::PullRequest,
         forge: spec.git.forge.clone(),

@@ -88,6 +88,7 @@ impl Place {
                 pull_request: None,
                 message: None,
                 hold: None,
+                undone_by: None,
             },
             source: Source {
                 repository: Some(format!("file://{}", self.folder.path().join("remote").display())),
@@ -162,6 +163,53 @@ async fn only_the_failed_change_is_taken_back_and_later_commits_survive() {
 
     Serin-Rollback: eve/shop@FAILED
     "#);
+}
+
+#[tokio::test]
+async fn what_a_person_undoes_goes_back_to_the_commit_they_named() {
+    let place = Place::new();
+    let oldest = place.git("work", &["rev-parse", "HEAD"]);
+    place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    let present = place.commit("Ship 3", &[("deploy/shop.yaml", &SHOP.replace("TAG", "3"))]);
+    place.commit("Later", &[("README", "hello")]);
+    let mut job = place.job(&present, Some(&oldest));
+    job.record.undone_by = Some("mia@example.com".into());
+    job.source.message = Some("Ship 3".into());
+    let first = place.revert(&job).await;
+    assert_eq!(place.file("deploy/shop.yaml"), SHOP.replace("TAG", "1").trim());
+    assert_eq!(place.file("README"), "hello");
+    let text = place.git("remote", &["log", "-1", "--format=%B", "main"]);
+    let text = text.replace(&present, "PRESENT").replace(&oldest, "OLDEST");
+    insta::assert_snapshot!(text, @r#"
+    Revert deployment shop to acme/shop:1
+
+    mia@example.com asked Serin at 2026-01-02 03:04:05 UTC to take back acme/shop:2,
+    Canary eve/shop
+
+    This reverts what commit PRESENT changed ("Ship 3"),
+    back to what commit OLDEST had, in
+
+        deploy/shop.yaml
+
+    Serin-Undo: eve/shop@PRESENT..OLDEST
+    "#);
+    assert_eq!(reverted(&first), reverted(&place.revert(&job).await), "once");
+
+    job.record.good_commit = Some("5555555555555555555555555555555555555555".into());
+    let GitOutcome::Blocked { message } = place.revert(&job).await else { panic!("a commit that is nowhere") };
+    assert!(message.contains("5555555") && message.contains("check that it is on the branch"), "{message}");
+}
+
+#[tokio::test]
+async fn who_follows_the_default_branch_gets_the_revert_there() {
+    let place = Place::new();
+    let failed = place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    place.git("remote", &["branch", "--move", "main", "trunk"]);
+    let mut job = place.job(&failed, None);
+    job.source.branch = Some(crate::attribution::DEFAULT_BRANCH.into());
+    let outcome = place.revert(&job).await;
+    assert_eq!(place.git("remote", &["rev-parse", "trunk"]), reverted(&outcome));
+    assert_eq!(place.git("remote", &["show", "trunk:deploy/shop.yaml"]), SHOP.replace("TAG", "1").trim());
 }
 
 #[tokio::test]
@@ -242,6 +290,63 @@ async fn a_repository_that_is_not_there_is_tried_again_later() {
     job.source.repository = Some("http://127.0.0.1:9/shop".into());
     let outcome = place.revert(&job).await;
     assert!(matches!(outcome, GitOutcome::Delayed { .. }), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn what_else_came_with_the_commit_does_not_stand_in_the_way() {
+    let place = Place::new();
+    let work = place.folder.path().join("work/deploy");
+    std::fs::create_dir(work.join("folder")).expect("a folder");
+    std::fs::write(work.join("folder/a.yaml"), "kind: A\n").expect("a file");
+    let good = place.commit("A folder", &[]);
+    std::fs::remove_dir_all(work.join("folder")).expect("removed");
+    std::os::unix::fs::symlink("/etc", work.join("folder")).expect("a link");
+    std::os::unix::fs::symlink("/etc/passwd", work.join("passwd.yaml")).expect("a link");
+    std::fs::write(work.join("huge.yaml"), vec![b'#'; 50 << 20]).expect("a file");
+    place.git("work", &["update-index", "--add", "--cacheinfo", &format!("160000,{good},deploy/module")]);
+    let failed = place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    reverted(&place.revert(&place.job(&failed, Some(&good))).await);
+    assert_eq!(place.file("deploy/shop.yaml"), SHOP.replace("TAG", "1").trim());
+    let touched = place.git("remote", &["diff", "--name-only", "main~1", "main"]);
+    assert_eq!(touched, "deploy/shop.yaml", "and nothing of the others");
+}
+
+#[tokio::test]
+async fn a_deleted_branch_is_a_persons() {
+    let place = Place::new();
+    let failed = place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
+    place.git("remote", &["branch", "--quiet", "--move", "main", "trunk"]);
+    let outcome = place.revert(&place.job(&failed, None)).await;
+    let GitOutcome::Blocked { message } = &outcome else { panic!("{outcome:?}") };
+    assert!(message.contains("branch 'main'") && message.contains("revert by hand"), "{message}");
+}
+
+#[tokio::test]
+async fn credentials_that_have_run_out_are_told_with_the_mend_and_not_shown() {
+    crate::http::install_cryptography();
+    // A server that repeats what it was told, as some do in pages of errors.
+    let refuse = axum::routing::any(|headers: axum::http::HeaderMap| async move {
+        let realm = [("www-authenticate", "Basic realm=\"git\"")];
+        (axum::http::StatusCode::UNAUTHORIZED, realm, format!("{headers:?}"))
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let serving = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(refuse)).await });
+    let place = Place::new();
+    let mut job = place.job(&"5".repeat(40), None);
+    job.source.repository = Some(format!("http://{address}/shop.git"));
+    let data = [("username", "mia"), ("password", "hunter2-hunter2"), ("token", "another-secret")];
+    let data = data.map(|(key, value)| (key.to_owned(), value.into())).into();
+    let access = Access::of(&job.source, &data).expect("access");
+    let mirrors = Mirrors::new(place.folder.path().join("mirrors"));
+    let outcome =
+        carry_out(&job, &access, &mirrors, &Clients::default(), jiff::Timestamp::UNIX_EPOCH, "; name a Secret").await;
+    let GitOutcome::Delayed { message } = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(*message, format!("http://{address}/shop.git refuses the credentials: it answers 401; name a Secret"));
+    for secret in ["hunter2-hunter2", "bWlhOmh1bnRlcjItaHVudGVyMg", "another-secret"] {
+        assert!(!format!("{outcome:?} {access:?}").contains(secret), "{secret} is shown");
+    }
+    serving.abort();
 }
 
 /// A Kustomization and its repository, in one namespace.

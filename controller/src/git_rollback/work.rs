@@ -13,6 +13,7 @@ use rollout::GitOutcome;
 
 use super::files::{self, Changed};
 use super::{Job, folder_of, message};
+use crate::attribution::DEFAULT_BRANCH;
 use crate::forges::{self, CloneAddress, FileChange, NewPull, Proposal, Repository, Token, talk};
 use crate::gather::SecretData;
 use crate::outside::Outside;
@@ -67,6 +68,15 @@ impl Access {
         let token = ["token", "bearerToken", "password"].into_iter().find_map(text);
         Ok(Access { remote, token: token.as_deref().and_then(Token::new) })
     }
+
+    /// With the name of the branch, where the source only says that it is the default one.
+    async fn resolve(&self, repositories: &dyn Repositories) -> Result<Option<Access>, Error> {
+        if branch_of(&self.remote) != DEFAULT_BRANCH {
+            return Ok(None);
+        }
+        let branch = repositories.default_branch(self).await?;
+        Ok(Some(Access { remote: self.remote.at(Reference::Branch(branch))?, token: self.token.clone() }))
+    }
 }
 
 /// A revert as a commit.
@@ -97,6 +107,9 @@ pub enum Written {
 
 /// Where repositories are read and written.
 pub trait Repositories: Send + Sync {
+    /// The repository's default branch.
+    fn default_branch<'a>(&'a self, access: &'a Access) -> BoxFuture<'a, Result<String, Error>>;
+
     /// Reverts on the branch of the source, or on the new branch of that name.
     fn write<'a>(
         &'a self,
@@ -121,6 +134,11 @@ impl Mirrors {
 }
 
 impl Repositories for Mirrors {
+    fn default_branch<'a>(&'a self, access: &'a Access) -> BoxFuture<'a, Result<String, Error>> {
+        let remote = access.remote.clone();
+        blocking("ask for the default branch", move || Mirror::default_branch(&remote, &Limits::default())).boxed()
+    }
+
     fn write<'a>(
         &'a self,
         job: &'a Job,
@@ -131,14 +149,18 @@ impl Repositories for Mirrors {
             let _turn = self.turn.lock().await;
             let folder = folder_of(&self.storage, access.remote.url());
             let (job, remote) = (job.clone(), access.remote.clone());
-            let written = tokio::task::spawn_blocking(move || write(&job, &remote, branch.as_deref(), folder)).await;
-            written.unwrap_or_else(|panic| {
-                let source = std::io::Error::other(panic);
-                Err(Error::File { what: "revert".into(), source })
-            })
+            blocking("revert", move || write(&job, &remote, branch.as_deref(), folder)).await
         }
         .boxed()
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| Err(Error::File { what: what.into(), source: std::io::Error::other(panic) }))
 }
 
 fn write(job: &Job, remote: &Remote, branch: Option<&str>, folder: PathBuf) -> Result<Written, Error> {
@@ -160,7 +182,10 @@ fn write(job: &Job, remote: &Remote, branch: Option<&str>, folder: PathBuf) -> R
         if let Some(done) = since.iter().take(depth).find(|commit| commit.message.lines().any(|line| line == trailer)) {
             return Ok(Written::Already(done.id.to_string()));
         }
-        let good = known_good(job, &mut mirror, remote, &limits).or_else(|| parents.first().copied());
+        let good = match job.record.undone_by {
+            Some(_) => Some(asked_for(job, &mut mirror, remote, &limits)?),
+            None => known_good(job, &mut mirror, remote, &limits).or_else(|| parents.first().copied()),
+        };
         let changed = changed(job, &mirror, good.as_ref(), &failed, &limits)?;
         let paths = files::of_workload(job, &changed);
         let under: Vec<&str> = paths.iter().map(String::as_str).collect();
@@ -224,6 +249,14 @@ fn known_good(job: &Job, mirror: &mut Mirror, remote: &Remote, limits: &Limits) 
     mirror.log(LOG).ok()?.iter().any(|commit| commit.id == good).then_some(good)
 }
 
+/// The commit that a person wants to go back to.
+fn asked_for(job: &Job, mirror: &mut Mirror, remote: &Remote, limits: &Limits) -> Result<CommitId, Error> {
+    let commit: CommitId = job.record.good_commit.as_deref().unwrap_or_default().parse()?;
+    mirror.deepen(remote, &commit, limits)?;
+    let known = mirror.log(LOG)?.iter().any(|one| one.id == commit);
+    if known { Ok(commit) } else { Err(Error::NoCommit { commit }) }
+}
+
 fn changed(
     job: &Job,
     mirror: &Mirror,
@@ -247,7 +280,11 @@ fn changed(
     paths.dedup();
     let text = |commit: Option<&CommitId>, path: &str| -> Result<Option<String>, Error> {
         let Some(commit) = commit else { return Ok(None) };
-        let file = mirror.tree(commit)?.file(path, limits)?;
+        let file = match mirror.tree(commit)?.file(path, limits) {
+            // Somebody else's file: it does not keep ours from being taken back.
+            Err(Error::FileTooLarge { .. } | Error::NotFollowed { .. }) => None,
+            read => read?,
+        };
         Ok(file.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()))
     };
     paths
@@ -270,6 +307,15 @@ pub(super) async fn carry_out(
     hint: &str,
 ) -> GitOutcome {
     tracing::info!(canary = %job.canary, commit = job.record.failed_commit, since = %job.record.since, %now, "reverting in Git");
+    let resolved;
+    let access = match access.resolve(repositories).await {
+        Ok(None) => access,
+        Ok(Some(found)) => {
+            resolved = found;
+            &resolved
+        }
+        Err(error) => return of_error(&error, hint),
+    };
     let branch = job.by_pull_request.then(|| message::branch(job));
     let written = repositories.write(job, access, branch.clone()).await;
     let written = match written {

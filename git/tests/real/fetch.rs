@@ -78,6 +78,22 @@ fn a_commit_that_is_there_costs_nothing() {
 }
 
 #[test]
+fn the_branch_of_those_who_name_none_is_told() {
+    let world = World::new();
+    let server = Server::start(world.folder.path());
+    let remotes = [world.remote(), Remote::new(&server.url(), main(), Credentials::None).expect("remote")];
+    for branch in ["main", "trunk"] {
+        git(&world.bare(), &["branch", "--move", "main", branch]);
+        for remote in &remotes {
+            assert_eq!(Mirror::default_branch(remote, &limits()).expect("told"), branch);
+        }
+    }
+    git(&world.bare(), &["symbolic-ref", "HEAD", "refs/heads/none"]);
+    let error = Mirror::default_branch(&remotes[0], &limits()).expect_err("there is none");
+    assert!(matches!(error, Error::NoReference { .. }), "{error}");
+}
+
+#[test]
 fn tags_are_peeled() {
     let world = World::new();
     git(&world.user(), &["tag", "-a", "v1", "-m", "One"]);

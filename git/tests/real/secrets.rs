@@ -33,6 +33,31 @@ fn the_right_password_and_the_right_token_open() {
 }
 
 #[test]
+fn no_program_has_them_among_its_arguments_or_in_its_environment() {
+    let world = World::new();
+    let server = Server::start(world.folder.path());
+    let token = "secret-token";
+    let bearer = Credentials::Bearer(token.into());
+    for (text, credentials, header) in
+        [("1", basic(PASSWORD), BASIC.to_owned()), ("2", bearer, format!("Bearer {token}"))]
+    {
+        server.mood(Mood { authorization: Some(header), ..Mood::default() });
+        let remote = Remote::new(&server.url(), main(), credentials).expect("remote");
+        let mut mirror = world.mirror();
+        let parent = mirror.fetch(&remote, &Limits::default()).expect("fetch").commit.id;
+        let id = mirror.commit(&new(parent, vec![Change::write("x", text)], "X")).expect("commit");
+        mirror.push(&remote, "main", &id, &Limits::default()).expect("push");
+    }
+    let programs = server.programs();
+    for program in ["push --porcelain", "remote-http"] {
+        assert!(programs.iter().any(|shown| shown.contains(program)), "{program} was seen at work: {programs:#?}");
+    }
+    for secret in [PASSWORD, "hunter2", &BASIC[6..], token] {
+        assert!(programs.iter().all(|shown| !shown.contains(secret)), "{secret} in {programs:#?}");
+    }
+}
+
+#[test]
 fn the_wrong_ones_do_not_and_nothing_shows_them() {
     let world = World::new();
     let server = Server::start(world.folder.path());

@@ -23,6 +23,7 @@ struct Shared {
     root: PathBuf,
     mood: Mutex<Mood>,
     asked: Mutex<Vec<String>>,
+    programs: Mutex<Vec<String>>,
 }
 
 /// How the server answers.
@@ -38,8 +39,8 @@ pub(crate) struct Mood {
 
 impl Server {
     pub(crate) fn start(root: &Path) -> Self {
-        let shared = Shared { root: root.to_owned(), mood: Mutex::default(), asked: Mutex::default() };
-        let shared = Arc::new(shared);
+        let (mood, asked, programs) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { root: root.to_owned(), mood, asked, programs });
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("port");
@@ -61,6 +62,11 @@ impl Server {
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.shared.asked.lock().expect("lock"))
     }
+
+    /// Arguments and environment of the programs that were at work for a mirror at the moment of a request.
+    pub(crate) fn programs(&self) -> Vec<String> {
+        self.shared.programs.lock().expect("lock").clone()
+    }
 }
 
 impl Drop for Server {
@@ -74,6 +80,7 @@ impl Drop for Server {
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     shared.asked.lock().expect("lock").push(format!("{} {}", head.method, head.uri.path()));
+    shared.programs.lock().expect("lock").extend(at_work());
     let mood = shared.mood.lock().expect("lock").clone();
     tokio::time::sleep(std::time::Duration::from_millis(mood.delay)).await;
     let plain =
@@ -109,6 +116,17 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let output = child.wait_with_output().await.expect("output");
     let _ = feed.await;
     cgi(output.stdout)
+}
+
+/// What anybody on this machine can see of programs that have a mirror's private folder as their home.
+fn at_work() -> Vec<String> {
+    let shown = |folder: PathBuf| {
+        let read = |name| Some(String::from_utf8_lossy(&std::fs::read(folder.join(name)).ok()?).replace('\0', " "));
+        let (arguments, environment) = (read("cmdline")?, read("environ")?);
+        environment.contains("/serin-git-").then(|| format!("{arguments}| {environment}"))
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| shown(process.path())).collect()
 }
 
 fn cgi(output: Vec<u8>) -> Response {

@@ -11,7 +11,7 @@ use crate::state::{Run, Stage};
 use super::Pass;
 
 /// The verbs that a command may ask for.
-pub(crate) const VERBS: &[&str] = &["promote", "promote-full", "abort", "pause", "resume", "retry"];
+pub(crate) const VERBS: &[&str] = &["promote", "promote-full", "abort", "pause", "resume", "retry", "undo"];
 
 impl Pass<'_> {
     /// Takes the command that stands on the Canary, unless it was taken before. A command that cannot be carried out
@@ -38,7 +38,12 @@ impl Pass<'_> {
 
     fn carry_out(&mut self, command: &Command) -> String {
         let phase = self.state.stage.phase().as_str();
-        match (command.verb.as_str(), self.state.stage.run()) {
+        let by = command.by.as_deref().unwrap_or("someone");
+        let (verb, revision) = match command.verb.split_once(' ') {
+            Some(("undo", revision)) => ("undo", Some(revision.trim())),
+            Some(_) | None => (command.verb.as_str(), None),
+        };
+        match (verb, self.state.stage.run()) {
             ("pause", Some(_)) => {
                 self.state.paused = true;
                 "paused".into()
@@ -51,7 +56,6 @@ impl Pass<'_> {
             ("promote", Some(run)) => self.promote_by_command(run, false),
             ("promote-full", Some(run)) => self.promote_by_command(run, true),
             ("abort", Some(_)) => {
-                let by = command.by.clone().unwrap_or_else(|| "someone".into());
                 let event = format!("Rolling back {} aborted by {by}", self.canary());
                 self.roll_back(event, Severity::Warn, format!("Rolled back, aborted by {by}"));
                 self.waiting.clear();
@@ -65,6 +69,10 @@ impl Pass<'_> {
                 _ => {
                     format!("refused: only a rollout in phase Failed can be tried again, this one is in phase {phase}")
                 }
+            },
+            ("undo", _) => match self.undo(revision, by) {
+                Ok(outcome) => outcome,
+                Err(why) => format!("refused: {why}"),
             },
             ("promote" | "promote-full" | "pause" | "abort", None) => {
                 format!("refused: no analysis is under way, the phase is {phase}")

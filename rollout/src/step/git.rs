@@ -28,6 +28,7 @@ impl Pass<'_> {
             pull_request: None,
             message: None,
             hold: None,
+            undone_by: None,
         });
     }
 
@@ -35,8 +36,21 @@ impl Pass<'_> {
     pub(super) fn follow_git(&mut self, desired: &mut Desired) {
         let outcome = self.memory.git_outcome.take();
         let Some(mut git) = self.state.git.take() else { return };
+        let asked = match self.state.stage {
+            Stage::Failed { .. } => true,
+            Stage::Initialized | Stage::Succeeded => git.undone_by.is_some(),
+            Stage::New
+            | Stage::Initializing
+            | Stage::Waiting { .. }
+            | Stage::Progressing(_)
+            | Stage::WaitingPromotion(_)
+            | Stage::Promoting { .. }
+            | Stage::Finalising { .. }
+            | Stage::Terminating
+            | Stage::Terminated => false,
+        };
         let stands = !self.seen.deleting
-            && matches!(self.state.stage, Stage::Failed { .. })
+            && asked
             && self.state.applied.as_ref().is_some_and(|applied| applied.id == git.revision);
         match git.state {
             GitRollbackState::Pending if !stands => {
@@ -59,7 +73,7 @@ impl Pass<'_> {
         if self.holds() && !self.seen.finalizer && !self.seen.deleting {
             desired.finalizer = FinalizerAction::Add;
         }
-        if self.state.stage == Stage::Succeeded && !self.holds() {
+        if self.state.stage == Stage::Succeeded && !stands && !self.holds() {
             self.state.git = None;
         }
     }
@@ -205,7 +219,7 @@ impl Pass<'_> {
 }
 
 /// The commit, when there is a branch to which its revert could be written.
-fn writable(source: &Source) -> Result<String, String> {
+pub(super) fn writable(source: &Source) -> Result<String, String> {
     let by = source.applied_by.as_ref().map_or_else(|| "the target".to_owned(), ToString::to_string);
     let Some(commit) = &source.commit else {
         return Err(format!("{by} names no commit; revert the change by hand"));
@@ -222,6 +236,6 @@ fn writable(source: &Source) -> Result<String, String> {
     }
 }
 
-fn short(commit: &str) -> &str {
+pub(super) fn short(commit: &str) -> &str {
     commit.get(..7).unwrap_or(commit)
 }

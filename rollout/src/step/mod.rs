@@ -14,6 +14,7 @@ mod idle;
 mod initialize;
 mod promote;
 mod source;
+mod undo;
 
 use crds::WaitingFor;
 use jiff::Timestamp;
@@ -161,6 +162,7 @@ impl Pass<'_> {
         self.memory.looked = true;
         if let Some(target) = &self.seen.target {
             self.attribute(target);
+            self.remember_commit();
         }
         self.follow_git(&mut desired);
         for owed in &self.state.owed {

@@ -9,6 +9,7 @@ mod git;
 mod judging;
 mod source;
 mod steps;
+mod undo;
 mod windows;
 
 use rollout::Stage;

@@ -229,6 +229,7 @@ fn an_application_of_one_source_and_of_several() {
     let seen = cluster.deployment();
     let several = [
         ("repository", "https://git.example.com/mia/values.git"),
+        ("branch", "HEAD"),
         ("commit", COMMIT),
         ("appliedBy", "Application argocd/web"),
     ];

@@ -19,6 +19,8 @@ function words(verb, rollout) {
       return ['Resume the rollout?', 'The analysis goes on where it was held.', 'Resume'];
     case 'abort':
       return ['Abort the rollout?', 'The new revision is taken back: all traffic goes to the primary, and the canary is scaled to zero.', 'Abort the rollout'];
+    case 'undo':
+      return ['Go back in Git?', 'A commit or a pull request asks for what was promoted before this revision, and that is rolled out like any change.', 'Go back'];
     default:
       return ['Roll it out again?', 'The revision that failed is analysed again, from the start.', 'Retry'];
   }
@@ -28,7 +30,7 @@ function words(verb, rollout) {
 export function confirm(verb, rollout, user) {
   const dialog = element('confirm');
   const [title, text, yes] = words(verb, rollout);
-  const risky = verb === 'abort' || verb === 'promote-full';
+  const risky = verb === 'abort' || verb === 'promote-full' || verb === 'undo';
   element('confirm-title').textContent = title;
   element('confirm-text').textContent = text;
   const images = [...rollout.stableImages.map(shortImage), '→', ...rollout.canaryImages.map(shortImage)].join(' ');

@@ -136,7 +136,7 @@ export class Rollout {
     const hadFocus = this.verbs.contains(document.activeElement);
     this.fill('verbs', { open, mayAct, suspended: rollout.suspended }, () => {
       if (!open.length) return [h('p', { class: 'soft' }, rollout.suspended ? 'Suspended: no commands are taken.' : 'Nothing to command: no rollout is under way.')];
-      const names = { promote: rollout.phase === 'Progressing' ? 'Next step now' : 'Approve', 'promote-full': 'Skip the analysis', pause: 'Pause', resume: 'Resume', abort: 'Abort', retry: 'Retry' };
+      const names = { promote: rollout.phase === 'Progressing' ? 'Next step now' : 'Approve', 'promote-full': 'Skip the analysis', pause: 'Pause', resume: 'Resume', abort: 'Abort', retry: 'Retry', undo: 'Undo in Git' };
       const styles = { promote: !rollout.paused && 'strong', resume: 'strong', retry: 'strong', abort: 'danger' };
       const buttons = open.map((verb) => h('button', {
         type: 'button', class: styles[verb], disabled: !mayAct, 'data-verb': verb, on: { click: () => this.give(verb) },

@@ -1,6 +1,9 @@
 //! What may happen in a random world.
 
-use crds::{AppliedBy, Author, Check, CommandTaken, GitRollback, GitRollbackState, Hold, HoldState, Phase, Source};
+use crds::{
+    AppliedBy, Author, Check, CommandTaken, GitRollback, GitRollbackState, Hold, HoldState, Phase, PromotedCommit,
+    Source,
+};
 use proptest::prelude::*;
 use rollout::spec::{HookKind, Severity, Strategy as Shift};
 use rollout::state::{Foreign, Promoted};
@@ -286,7 +289,9 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
     let moment = || proptest::option::of(time());
     let times = (moment(), moment(), moment(), moment());
     let source = || proptest::option::of(source());
-    let sources = (source(), source());
+    let promoted_commit = (word(), word(), proptest::collection::vec(word(), 0..2), time())
+        .prop_map(|(revision, commit, images, time)| PromotedCommit { revision, commit, images, time });
+    let sources = (source(), source(), proptest::collection::vec(promoted_commit, 0..3));
     let answers = (proptest::option::of(command), proptest::option::of(git_rollback()));
     (stages(), known, sources, cookies, any::<bool>(), lists, times, answers).prop_map(
         |(
@@ -300,13 +305,14 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
             (last_command, git),
         )| {
             let (since, checked_at, former_traffic, unavailable_since) = times;
-            let (source, promoted_source) = sources;
+            let (source, promoted_source, promoted_commits) = sources;
             State {
                 stage,
                 applied,
                 promoted,
                 source,
                 promoted_source,
+                promoted_commits,
                 cookies,
                 paused,
                 owed,
@@ -332,9 +338,15 @@ fn git_rollback() -> impl Strategy<Value = GitRollback> {
     let hold = (text(), proptest::sample::select(vec![Wanted, Held, Lifting, Lifted, NotOurs]))
         .prop_map(move |(commit, state)| Hold { object: object.clone(), commit, state });
     let state = proptest::sample::select(vec![Pending, Reverted, Proposed, MovedOn, Blocked]);
-    let texts = (text(), text(), text(), text(), text());
+    let texts = (text(), text(), text(), text(), text(), text());
     (word(), texts, time(), state, proptest::option::of(hold)).prop_map(
-        |(revision, (failed_commit, good_commit, revert_commit, pull_request, message), since, state, hold)| {
+        |(
+            revision,
+            (failed_commit, good_commit, revert_commit, pull_request, message, undone_by),
+            since,
+            state,
+            hold,
+        )| {
             GitRollback {
                 revision,
                 failed_commit,
@@ -346,6 +358,7 @@ fn git_rollback() -> impl Strategy<Value = GitRollback> {
                 pull_request,
                 message,
                 hold,
+                undone_by,
             }
         },
     )

@@ -106,7 +106,7 @@ fn what_is_refused() {
         (
             at(Stage::Progressing(run(20))),
             "dance",
-            "refused: unknown command \"dance\"; known are promote, promote-full, abort, pause, resume, retry",
+            "refused: unknown command \"dance\"; known are promote, promote-full, abort, pause, resume, retry, undo",
         ),
         (at(Stage::Progressing(run(20))).target("newer"), "promote", "refused: a newer revision has just arrived"),
         (
