@@ -211,6 +211,7 @@ fn metric(source: MetricSource) -> Metric {
         name: "m".into(),
         source,
         range: Range::default(),
+        comparison: None,
         interval: Duration::from_secs(60),
         interval_text: "60s".into(),
     }

@@ -35,6 +35,8 @@ pub(crate) fn spec(strategy: Strategy) -> Spec {
         primary_ready_percent: 100,
         canary_ready_percent: 100,
         progress_deadline: Duration::from_secs(600),
+        judge: rollout::spec::Judge::default(),
+        plan: None,
         metrics: vec![success_rate()],
         webhooks: Vec::new(),
         alerts: vec![Alert {
@@ -61,6 +63,7 @@ pub(crate) fn success_rate() -> Metric {
         name: "request-success-rate".into(),
         source: MetricSource::SuccessRate,
         range: Range { min: Some(99.0), max: None },
+        comparison: None,
         interval: Duration::from_secs(60),
         interval_text: "1m".into(),
     }
