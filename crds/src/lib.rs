@@ -5,6 +5,7 @@
 
 mod alert_provider;
 mod canary;
+mod canary_run;
 mod canary_template;
 mod git;
 mod git_source;
@@ -21,6 +22,7 @@ pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub use alert_provider::*;
 pub use canary::*;
+pub use canary_run::*;
 pub use canary_template::*;
 pub use git::*;
 pub use git_source::*;

@@ -263,6 +263,23 @@ pub enum HookKind {
 }
 
 impl HookKind {
+    /// Every kind.
+    pub const ALL: [HookKind; 8] = [
+        HookKind::ConfirmRollout,
+        HookKind::PreRollout,
+        HookKind::Rollout,
+        HookKind::ConfirmTrafficIncrease,
+        HookKind::ConfirmPromotion,
+        HookKind::PostRollout,
+        HookKind::Rollback,
+        HookKind::Event,
+    ];
+
+    /// The kind that is written so in a Canary.
+    pub fn parse(text: &str) -> Option<HookKind> {
+        HookKind::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
     /// The type as written in a Canary.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -29,7 +29,7 @@ fn endpoint(address: &str) -> Endpoint {
 }
 
 fn query(endpoint: Endpoint, text: &str) -> Query {
-    Query { endpoint, text: text.into(), window: Duration::from_secs(60) }
+    Query { endpoint, text: text.into(), window: Duration::from_secs(60), buckets: false }
 }
 
 fn now() -> Timestamp {

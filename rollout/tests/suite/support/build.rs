@@ -10,7 +10,7 @@ use rollout::spec::{
     Webhook,
 };
 use rollout::state::Promoted;
-use rollout::{Revision, Run, Settings, Spec, Stage, State};
+use rollout::{Measured, Reading, Revision, Run, Settings, Spec, Stage, State};
 
 /// So many seconds after noon.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -153,5 +153,16 @@ pub(crate) fn settled(stage: Stage) -> State {
         promoted: Some(Promoted::from(&revision("old"))),
         since: Some(at(0)),
         ..State::default()
+    }
+}
+
+/// The answer to the question behind a metric.
+pub(crate) fn measured(metric: &Metric, reading: Reading, asked: Timestamp) -> Measured {
+    Measured {
+        metric: metric.name.clone(),
+        reading,
+        query: Some(format!("{}()", metric.name)),
+        asked,
+        window: metric.interval,
     }
 }
