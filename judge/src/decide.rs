@@ -19,11 +19,17 @@ impl Judge {
     pub(crate) fn decide(&self) -> Verdict {
         let pairs = self.states.iter().zip(self.policy.metrics());
         let ranked: Vec<Option<Ranked>> = pairs.clone().map(|(state, metric)| self.ranked(state, metric)).collect();
-        let metrics: Vec<Evidence> = pairs.zip(&ranked).map(|((state, _), ranked)| self.evidence(state, ranked)).collect();
+        let metrics: Vec<Evidence> =
+            pairs.zip(&ranked).map(|((state, _), ranked)| self.evidence(state, ranked)).collect();
         let mut findings = self.findings.clone();
         let split = self.wrong_split();
         if let Some((intended, seen)) = split {
-            findings.push(Finding { metric: None, what: Trouble::WrongSplit { intended, seen }, at: self.at, times: 1 });
+            findings.push(Finding {
+                metric: None,
+                what: Trouble::WrongSplit { intended, seen },
+                at: self.at,
+                times: 1,
+            });
         }
         for state in &self.states {
             let share = state.windows() as f64 / (state.windows() + state.unusable).max(1) as f64;
