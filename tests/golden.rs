@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cli::record::Record;
+use cli::record::replay::Replayed;
 use cli::simulate::scenario::Scenario;
 use cli::simulate::stage::play;
 
@@ -28,6 +30,11 @@ fn check(folder: &str) {
         assert_eq!(once.transcript.to_string(), again.transcript.to_string(), "{name} goes otherwise the second time");
         if !once.verdict.is_met() {
             unmet.push(format!("{name}: {:#?}\n{}", once.verdict.objections, once.transcript));
+        }
+        for record in &once.records {
+            let record = Record::of(record, &name).expect("a record");
+            let replayed = Replayed::of(&record, None).expect("a record that can be replayed");
+            assert!(replayed.same, "{name}: {:#?}", replayed.difference);
         }
         insta::assert_snapshot!(name, once.transcript.to_string());
     }

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::complaint::Complaint;
 use crate::demo::Demonstration;
 use crate::image::ImageCommand;
+use crate::plan::Foreseen;
 use crate::simulate::Simulation;
 
 /// Progressive delivery for GitOps: watch and steer canaries, or be the controller that runs them.
@@ -121,6 +122,40 @@ pub enum Command {
         #[arg(long, value_name = "REVISION")]
         to_revision: Option<String>,
     },
+    /// List the rollouts of a canary that are on record, newest first
+    History {
+        /// Name of the canary
+        name: String,
+        /// Format of the output
+        #[arg(short, long, value_enum, default_value_t = Format::Text)]
+        output: Format,
+    },
+    /// Tell why the last decision about a rollout was taken, with the numbers
+    Explain {
+        /// Name of a canary or of a record, or a file with an exported record (`-`: standard input)
+        #[arg(value_name = "CANARY|FILE")]
+        subject: String,
+        /// Format of the output
+        #[arg(short, long, value_enum, default_value_t = Format::Text)]
+        output: Format,
+    },
+    /// Decide a recorded rollout once more: 0 when it comes to the same, 1 otherwise; or by another policy, without a cluster
+    Replay {
+        /// A file with an exported record (`kubectl get canaryrun NAME -o yaml`; `-`: standard input), or a record of the
+        /// cluster by NAME or NAMESPACE/NAME
+        #[arg(value_name = "LOG")]
+        subject: String,
+        /// Another policy: a Canary, or what is to be changed of the recorded one, as in `analysis: {threshold: 2}`
+        #[arg(long, value_name = "FILE")]
+        policy: Option<std::path::PathBuf>,
+        /// Format of the output
+        #[arg(short, long, value_enum, default_value_t = Format::Text)]
+        output: Format,
+    },
+    /// Tell what a policy will do at a given traffic: its steps, how sure each check is, and when it ends
+    Plan(Foreseen),
+    /// Tell what should be changed about a policy, for it to find bad releases and to leave good ones alone: 0 when nothing
+    Lint(Foreseen),
     /// Play a scenario in a simulated cluster and say how it ends: 0 as expected, 1 otherwise
     Simulate(Simulation),
     /// Tell Git of an image that a pipeline has built

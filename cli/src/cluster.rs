@@ -27,6 +27,8 @@ pub struct Cluster {
 pub enum Kind {
     /// `flagger.app/v1beta1` Canary.
     Canary,
+    /// `serin.dev/v1alpha1` CanaryRun.
+    CanaryRun,
     /// `apps/v1` Deployment.
     Deployment,
     /// `apps/v1` DaemonSet.
@@ -44,6 +46,7 @@ impl Kind {
     pub fn resource(self) -> ApiResource {
         let (group, version, kind, plural) = match self {
             Kind::Canary => ("flagger.app", "v1beta1", "Canary", "canaries"),
+            Kind::CanaryRun => ("serin.dev", "v1alpha1", "CanaryRun", "canaryruns"),
             Kind::Deployment => ("apps", "v1", "Deployment", "deployments"),
             Kind::DaemonSet => ("apps", "v1", "DaemonSet", "daemonsets"),
             Kind::ReplicaSet => ("apps", "v1", "ReplicaSet", "replicasets"),
@@ -118,6 +121,27 @@ impl Cluster {
                 Err(_) => self.no_such_canary(name, None),
             }),
             Err(failure) => Err(Complaint::of_api(format!("reading canary {name} in {}", self.namespace), failure)),
+        }
+    }
+
+    /// The records of the Canary's rollouts, newest first.
+    pub async fn runs(&self, canary: &str) -> Result<Vec<Value>, Complaint> {
+        let selector = format!("{}={}", crds::CANARY_LABEL, controller::record::label(canary));
+        let parameters = ListParams { label_selector: Some(selector), ..ListParams::default() };
+        let doing = || format!("listing records of canary {canary} in {}", self.namespace);
+        let list = self.api(Kind::CanaryRun).list(&parameters).await;
+        let list = list.map_err(|failure| Complaint::of_api(doing(), failure))?;
+        let mut runs: Vec<Value> = list.items.iter().map(|object| as_value(object, Kind::CanaryRun)).collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(run["metadata"]["name"].as_str().unwrap_or_default().to_owned()));
+        Ok(runs)
+    }
+
+    /// One record; `None` when there is none of that name.
+    pub async fn run(&self, name: &str) -> Result<Option<Value>, Complaint> {
+        match self.api(Kind::CanaryRun).get(name).await {
+            Ok(object) => Ok(Some(as_value(&object, Kind::CanaryRun))),
+            Err(failure) if is_not_found(&failure) => Ok(None),
+            Err(failure) => Err(Complaint::of_api(format!("reading record {name} in {}", self.namespace), failure)),
         }
     }
 

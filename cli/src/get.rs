@@ -31,7 +31,8 @@ pub async fn all(cluster: &Cluster, everywhere: bool, format: Format) -> Result<
     print(format, &rows, || text::rows(&rows, Paint::for_stdout(), everywhere, format == Format::Wide))
 }
 
-fn print(format: Format, facts: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Complaint> {
+/// Prints the facts, or the text made of them.
+pub(crate) fn print(format: Format, facts: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Complaint> {
     let rendered = match format {
         Format::Text | Format::Wide => text(),
         Format::Json => {

@@ -11,7 +11,9 @@ pub mod get;
 pub mod image;
 pub mod invocation;
 pub mod paint;
+pub mod plan;
 pub mod probe;
+pub mod record;
 pub mod simulate;
 pub mod text;
 pub mod undo;
@@ -45,6 +47,10 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
                 told(simulate::simulate(&simulation))
             } else if let Command::Image { command } = command {
                 told(image::obey(&command))
+            } else if let Command::Plan(foreseen) = command {
+                told(plan::plan(&foreseen))
+            } else if let Command::Lint(foreseen) = command {
+                told(plan::lint(&foreseen))
             } else if let Command::Demo(demonstration) = command {
                 told(demo::demonstrate(&demonstration, &place))
             } else {
@@ -91,7 +97,12 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
     let give = async |asked: Asked, verb: Verb| command::give(&connect().await?, &asked, Order::of(verb)).await;
     match command {
         // None of them needs a cluster: see `run`.
-        Command::Run { .. } | Command::Simulate(_) | Command::Demo(_) | Command::Image { .. } => {}
+        Command::Run { .. }
+        | Command::Simulate(_)
+        | Command::Demo(_)
+        | Command::Image { .. }
+        | Command::Plan(_)
+        | Command::Lint(_) => {}
         Command::Crds => paint::write_out(&definitions()?)?,
         Command::Get { name: Some(name), all_namespaces: false, output } => {
             get::one(&connect().await?, &name, output).await?;
@@ -109,6 +120,11 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
                 End::Succeeded => ExitCode::SUCCESS,
                 End::Failed => ExitCode::FAILURE,
             });
+        }
+        Command::History { name, output } => record::history::print(&connect().await?, &name, output).await?,
+        Command::Explain { subject, output } => record::explain::print(&place, &subject, output).await?,
+        Command::Replay { subject, policy, output } => {
+            return record::replay::print(&place, &subject, policy.as_deref(), output).await;
         }
         Command::Promote { asked, full: false } => give(asked, Verb::Promote).await?,
         Command::Promote { asked, full: true } => give(asked, Verb::PromoteFull).await?,

@@ -132,6 +132,7 @@ fn rights_cover_what_the_controller_says_it_needs() {
             ("events", _) => &["create", "patch"],
             ("replicasets" | "controllerrevisions", _) => &["list"],
             ("leases", _) => &["get", "create", "update"],
+            ("canaryruns", _) => &["get", "list", "create", "patch", "delete"],
             ("canaries", _) => &["get", "list", "watch", "create", "patch", "delete"],
             (_, true) => &["get", "list", "watch", "create", "patch"],
             (_, false) => &["get", "list", "watch"],

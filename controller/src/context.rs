@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::notifiers::GlobalSettings;
 use crate::opt_in::Kept;
 use crate::outside::Outside;
+use crate::record::Recording;
 use crate::rest::Rest;
 use crate::writer::Writer;
 use crate::{routers, workloads};
@@ -110,6 +111,8 @@ pub struct Remembered {
     pub written: Option<(String, Arc<Value>)>,
     /// Since when the status would be written in other words, though nothing else of it changed.
     pub reworded_since: Option<Timestamp>,
+    /// About the record of the rollout.
+    pub recording: Recording,
     /// About the template that it is or would be made from.
     pub opt_in: Kept,
     /// The clock at the last decision, and the times that the state had then.

@@ -1,17 +1,20 @@
 //! Asks the world what the core wants to know: hooks and metrics, side by side, each with its own deadline.
 
+mod evidence;
+
 use std::collections::BTreeMap;
 
 use crds::{MetricTemplate, Phase};
 use futures::future::join_all;
 use rollout::spec::{HookKind, Metric, MetricSource, Spec};
-use rollout::{Answers, Ask, History, HookAnswer, Reading, State};
+use rollout::{Answers, Ask, History, HookAnswer, Measured, Reading, State};
 use serde_json::Value;
 
 use crate::context::Context;
 use crate::objects::{Owner, kinds};
 use crate::observe::Scene;
-use crate::providers::{self, TemplateFound};
+use crate::providers::{self, Query, TemplateFound};
+use crate::record;
 use crate::view::View;
 use crate::webhooks::HookCall;
 
@@ -22,7 +25,7 @@ pub async fn gather(scene: &Scene<'_>, state: &State, asks: &[Ask], answers: &mu
     let checksum = state.applied.as_ref().map_or("", |revision| revision.id.as_str());
     let hooks = asks.iter().filter_map(|ask| match ask {
         Ask::Hooks(kind) => Some(*kind),
-        Ask::Metrics | Ask::History => None,
+        Ask::Metrics | Ask::Evidence(_) | Ask::Past | Ask::History => None,
     });
     let hooks = join_all(
         hooks.map(|kind| async move { (kind, call_hooks(context, owner, spec, phase, checksum, kind).await) }),
@@ -35,7 +38,23 @@ pub async fn gather(scene: &Scene<'_>, state: &State, asks: &[Ask], answers: &mu
             None
         }
     };
-    let (hooks, metrics) = futures::join!(hooks, metrics);
+    let since = asks.iter().find_map(|ask| match ask {
+        Ask::Evidence(since) => Some(*since),
+        Ask::Hooks(_) | Ask::Metrics | Ask::Past | Ask::History => None,
+    });
+    let gathered = async {
+        match since {
+            Some(since) => Some(evidence::gather(context, view, owner, spec, since).await),
+            None => None,
+        }
+    };
+    let (hooks, metrics, gathered) = futures::join!(hooks, metrics, gathered);
+    if gathered.is_some() {
+        answers.gathered = gathered;
+    }
+    if let (true, Some(run)) = (asks.contains(&Ask::Past), &state.run) {
+        answers.past = Some(record::past(&context.rest, &owner.namespace, run).await);
+    }
     answers.hooks.extend(hooks);
     if let (true, Some(promoted)) = (asks.contains(&Ask::History), &state.promoted) {
         answers.history = Some(match scene.former_target(&promoted.id).await {
@@ -45,9 +64,9 @@ pub async fn gather(scene: &Scene<'_>, state: &State, asks: &[Ask], answers: &mu
         });
     }
     if let Some(readings) = metrics {
-        for (name, reading) in &readings {
+        for Measured { metric, reading, .. } in &readings {
             if let Reading::Value(value) = reading {
-                context.metrics.analysis(&owner.namespace, &spec.target.name, name, *value);
+                context.metrics.analysis(&owner.namespace, &spec.target.name, metric, *value);
             }
         }
         answers.metrics = Some(readings);
@@ -70,25 +89,34 @@ async fn call_hooks(
     .await
 }
 
-async fn read(context: &Context, view: &View, owner: &Owner, spec: &Spec, metric: &Metric) -> (String, Reading) {
-    (metric.name.clone(), reading(context, view, owner, spec, metric).await)
+async fn read(context: &Context, view: &View, owner: &Owner, spec: &Spec, metric: &Metric) -> Measured {
+    let asked = context.now();
+    let (query, reading) = match question(context, view, owner, spec, metric).await {
+        Ok(query) => {
+            let reading = context.outside.read(&query, asked).await;
+            (Some(query.text), reading)
+        }
+        Err(reading) => (None, reading),
+    };
+    Measured { metric: metric.name.clone(), reading, query, asked, window: metric.interval }
 }
 
-async fn reading(context: &Context, view: &View, owner: &Owner, spec: &Spec, metric: &Metric) -> Reading {
+/// What is to be asked, or why nothing can be.
+async fn question(
+    context: &Context,
+    view: &View,
+    owner: &Owner,
+    spec: &Spec,
+    metric: &Metric,
+) -> Result<Query, Reading> {
     let template = match &metric.source {
-        MetricSource::Template { namespace, name, .. } => match template(context, view, namespace, name).await {
-            Ok(template) => template,
-            Err(reading) => return reading,
-        },
+        MetricSource::Template { namespace, name, .. } => template(context, view, namespace, name).await?,
         MetricSource::SuccessRate | MetricSource::Duration | MetricSource::Inline(_) => None,
     };
     let found =
         template.as_ref().map(|(template, secret)| TemplateFound { spec: &template.spec, secret: secret.as_ref() });
     let server = &context.settings.metrics_server;
-    match providers::prepare(metric, spec, &owner.name, &owner.namespace, server, found) {
-        Ok(query) => context.outside.read(&query, context.now()).await,
-        Err(problem) => problem.into(),
-    }
+    providers::prepare(metric, spec, &owner.name, &owner.namespace, server, found).map_err(Into::into)
 }
 
 /// What a Secret holds, decoded, by key.

@@ -42,6 +42,9 @@ pub mod queue;
 pub mod reconcile;
 #[cfg(test)]
 mod reconcile_tests;
+pub mod record;
+#[cfg(test)]
+mod record_tests;
 pub mod rest;
 pub mod rollout_view;
 pub mod routers;

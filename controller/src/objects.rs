@@ -40,6 +40,9 @@ pub mod kinds {
     /// `serin.dev/v1alpha1` GitSource.
     pub const GIT_SOURCE: Kind =
         Kind { group: "serin.dev", version: "v1alpha1", kind: "GitSource", plural: "gitsources" };
+    /// `serin.dev/v1alpha1` CanaryRun.
+    pub const CANARY_RUN: Kind =
+        Kind { group: "serin.dev", version: "v1alpha1", kind: "CanaryRun", plural: "canaryruns" };
     /// CanaryTemplate.
     pub const CANARY_TEMPLATE: Kind =
         Kind { group: "serin.dev", version: "v1alpha1", kind: "CanaryTemplate", plural: "canarytemplates" };

@@ -23,6 +23,7 @@ use crate::observe::{FINALIZER, Scene};
 use crate::opt_in::{self, Noted};
 use crate::problem::{ApiProblem, Class};
 use crate::queue;
+use crate::record::{Decision, record};
 
 /// Questions asked in one pass at most; the core asks at most four times in a row.
 const ROUNDS: usize = 8;
@@ -252,6 +253,7 @@ async fn carry_out(
         persist(context, canary, before, &status, remembered).await?;
     }
     remembered.memory = step.memory.clone();
+    let clock_set = remembered.decided.as_ref().map_or(SignedDuration::ZERO, |(decided, _)| moment.set_since(decided));
     remembered.decided = Some((moment, step.state.times()));
     // The primary is first made from what stands there; later only from what was analysed.
     let revision = match step.desired.primary {
@@ -269,6 +271,8 @@ async fn carry_out(
         context.rollbacks.begin(shared, key, scene.spec, &step.state, scene.view);
     }
     announce::announce(scene, canary, &step, remembered).await;
+    let decision = Decision { owner: scene.owner, canary, spec: scene.spec, before, step: &step, now, clock_set };
+    record(&context.rest, context.settings.rollout.drain, decision, &mut remembered.recording).await;
     if let Some(message) = pods_refused.as_ref().filter(|message| remembered.pods_refused.as_ref() != Some(message)) {
         announce::event(context, canary, Some(scene.spec), status.source.as_ref(), true, message);
     }

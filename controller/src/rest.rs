@@ -13,6 +13,12 @@ use crate::problem::{ApiProblem, Class};
 /// Field manager of everything Serin writes for Canaries.
 pub const FIELD_MANAGER: &str = "serin";
 
+/// Objects as they are.
+const WHOLE: &str = "application/json";
+
+/// Lists of metadata alone.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
 /// A request that takes longer is given up; the server ends them after 60 s anyway.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -79,6 +85,28 @@ impl Rest {
         select: Select<'_>,
         limit: usize,
     ) -> Result<Vec<Value>, ApiProblem> {
+        self.list_as(WHOLE, kind, namespace, select, limit).await
+    }
+
+    /// The metadata alone of at most `limit` objects of the namespace.
+    pub async fn list_metadata(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        select: Select<'_>,
+        limit: usize,
+    ) -> Result<Vec<Value>, ApiProblem> {
+        self.list_as(METADATA, kind, namespace, select, limit).await
+    }
+
+    async fn list_as(
+        &self,
+        shape: &'static str,
+        kind: Kind,
+        namespace: &str,
+        select: Select<'_>,
+        limit: usize,
+    ) -> Result<Vec<Value>, ApiProblem> {
         let path = path(kind, namespace, None, None).map_err(|message| invalid("list", kind, namespace, message))?;
         let (parameter, selector) = match select {
             Select::Labels(selector) => ("labelSelector", selector),
@@ -88,7 +116,8 @@ impl Rest {
             .append_pair(parameter, selector)
             .append_pair("limit", &limit.to_string())
             .finish();
-        let mut list = self.send("list", kind, namespace, Method::GET, format!("{path}?{query}"), None).await?;
+        let path = format!("{path}?{query}");
+        let mut list = self.send_for(shape, "list", kind, namespace, Method::GET, path, None).await?;
         Ok(match list["items"].take() {
             Value::Array(items) => items,
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Vec::new(),
@@ -160,10 +189,24 @@ impl Rest {
         path: String,
         body: Option<(&'static str, &Value)>,
     ) -> Result<Value, ApiProblem> {
+        self.send_for(WHOLE, verb, kind, object, method, path, body).await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a request has that many parts")]
+    async fn send_for(
+        &self,
+        shape: &'static str,
+        verb: &'static str,
+        kind: Kind,
+        object: &str,
+        method: Method,
+        path: String,
+        body: Option<(&'static str, &Value)>,
+    ) -> Result<Value, ApiProblem> {
         if method != Method::GET {
             self.metrics.api_write(kind.kind, verb);
         }
-        let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
+        let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, shape);
         let mut bytes = Vec::new();
         if let Some((content_type, body)) = body {
             request = request.header(header::CONTENT_TYPE, content_type);

@@ -328,6 +328,7 @@ pub fn resources() -> Vec<(Kind, bool)> {
         (kinds::ALERT_PROVIDER, false),
         (kinds::CANARY_TEMPLATE, false),
         (kinds::CLUSTER_CANARY_TEMPLATE, false),
+        (kinds::CANARY_RUN, true),
         (kinds::DEPLOYMENT, true),
         (kinds::DAEMON_SET, true),
         (kinds::REPLICA_SET, false),

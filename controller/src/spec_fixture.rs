@@ -22,6 +22,8 @@ pub(crate) fn spec() -> Spec {
         primary_ready_percent: 100,
         canary_ready_percent: 100,
         progress_deadline: Duration::from_secs(600),
+        judge: rollout::spec::Judge::default(),
+        plan: None,
         metrics: vec![],
         webhooks: vec![],
         alerts: vec![],

@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CanaryService, CanaryStatus, GitPolicy, MatchRequest, number};
+use crate::{AnalysisPlan, CanaryService, CanaryStatus, GitPolicy, JudgePolicy, MatchRequest, Worse, number};
 
 /// How changes of a workload are rolled out.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -208,6 +208,16 @@ pub struct CanaryAnalysis {
     /// Keep users where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<SessionAffinity>,
+    /// Serin: how samples become a verdict; by `thresholdRange`, as Flagger has it, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<JudgePolicy>,
+    /// Serin: who says how traffic moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<AnalysisPlan>,
+    /// Serin: how many requests of users a bad canary may fail before it is found out: the shares of `plan: auto` are that small.
+    #[serde(default, deserialize_with = "number::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "number::optional_schema")]
+    pub failed_request_budget: Option<i64>,
 }
 
 /// A check.
@@ -236,6 +246,28 @@ pub struct CanaryMetric {
     /// Values for `{{ variables.key }}` in the template.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub template_variables: BTreeMap<String, String>,
+    /// Serin: the smallest difference that matters, in the metric's own unit: percent of the requests for `request-success-rate`,
+    /// milliseconds for `request-duration`. `Sequential` and `MannWhitney` need this or `smallestEffectPercent`; the larger counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "number::optional_schema")]
+    pub smallest_effect: Option<f64>,
+    /// Serin: the smallest difference that matters, in percent of what the canary is compared with: 100 is twice as many failed requests
+    /// (not twice the success rate), or twice the latency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "number::optional_schema")]
+    pub smallest_effect_percent: Option<f64>,
+    /// Serin: what the canary is compared with instead of the primary or the baseline, in the metric's own unit; with `baseline: None`
+    /// the bound of `thresholdRange` when absent. For `Sequential`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "number::optional_schema")]
+    pub objective: Option<f64>,
+    /// Serin: which quantile of `request-duration` is judged, above 0 and below 1; 0.99 when absent. For `Sequential`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "number::optional_schema")]
+    pub quantile: Option<f64>,
+    /// Serin: which way a metric of one's own is worse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worse: Option<Worse>,
 }
 
 /// Accepted values, both ends included.

@@ -5,9 +5,11 @@
 
 mod alert_provider;
 mod canary;
+mod canary_run;
 mod canary_template;
 mod git;
 mod git_source;
+mod judge;
 mod metric_template;
 mod number;
 mod publish;
@@ -20,9 +22,11 @@ pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub use alert_provider::*;
 pub use canary::*;
+pub use canary_run::*;
 pub use canary_template::*;
 pub use git::*;
 pub use git_source::*;
+pub use judge::*;
 pub use metric_template::*;
 pub use publish::{PublishedFile, all_crds, published_files};
 pub use service::*;

@@ -3,7 +3,7 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::{AlertProvider, Canary, CanaryTemplate, ClusterCanaryTemplate, GitSource, MetricTemplate};
+use crate::{AlertProvider, Canary, CanaryRun, CanaryTemplate, ClusterCanaryTemplate, GitSource, MetricTemplate};
 
 /// A file to be applied, or to apply the others with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub fn all_crds() -> Vec<Value> {
         without_status(published(json!(CanaryTemplate::crd()), |_| {})),
         without_status(published(json!(ClusterCanaryTemplate::crd()), |_| {})),
         published(json!(GitSource::crd()), |_| {}),
+        without_status(published(json!(CanaryRun::crd()), |_| {})),
     ]
 }
 

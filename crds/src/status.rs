@@ -149,6 +149,9 @@ pub struct CanaryStatus {
     /// Serin: what is still to be done or told after the phase was written; empty when all is done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<String>,
+    /// Serin: name of the CanaryRun that records the rollout under way, or the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// Serin: the command taken last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_command: Option<CommandTaken>,

@@ -65,10 +65,14 @@
 mod cookie;
 pub mod desired;
 pub mod effect;
+pub mod evidence;
+pub mod forecast;
+pub mod log;
 pub mod observation;
 pub mod parse;
 pub mod readiness;
 pub mod reading;
+pub mod replay;
 pub mod report;
 pub mod revision;
 pub mod spec;
@@ -83,7 +87,7 @@ pub use observation::{
     SourceSeen, TargetSeen, Traffic,
 };
 pub use readiness::Readiness;
-pub use reading::{HookAnswer, Reading};
+pub use reading::{HookAnswer, Measured, Reading};
 pub use spec::Spec;
 pub use state::{Cookies, Revision, Run, Stage, State};
 pub use step::{Input, Outcome, Step, step};

@@ -1,14 +1,16 @@
 //! What was seen: plain values, gathered by the shell.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crds::{Source, WaitingFor};
+use crds::{RunEntry, Source, WaitingFor};
 use jiff::Timestamp;
 
 use crate::effect::Owed;
+use crate::evidence::Gathered;
 use crate::readiness::Readiness;
-use crate::reading::{HookAnswer, Reading};
+use crate::reading::{HookAnswer, Measured};
 use crate::spec::HookKind;
 use crate::state::Revision;
 
@@ -184,6 +186,8 @@ pub struct Memory {
     pub applied_before: Option<String>,
     /// The revision noticed last, and when.
     pub noticed: Option<(String, Timestamp)>,
+    /// What the judge knows of a rollout, by the name of its record.
+    pub evidence: Option<(String, Arc<judge::Log>)>,
     /// Alerts sent since the last status write.
     pub delivered: Vec<Owed>,
 }
@@ -195,6 +199,10 @@ pub enum Ask {
     Hooks(HookKind),
     /// All metrics.
     Metrics,
+    /// What the judge compares, of each arm, from then until now.
+    Evidence(Timestamp),
+    /// The record of the rollout so far.
+    Past,
     /// Is the template of the promoted revision still kept?
     History,
 }
@@ -215,8 +223,12 @@ pub enum History {
 pub struct Answers {
     /// For each kind asked: name of the hook and its answer.
     pub hooks: BTreeMap<HookKind, Vec<(String, HookAnswer)>>,
-    /// Name of the metric and its reading, in the order of the spec.
-    pub metrics: Option<Vec<(String, Reading)>>,
+    /// The metrics, in the order of the spec.
+    pub metrics: Option<Vec<Measured>>,
+    /// What the judge compares.
+    pub gathered: Option<Vec<Gathered>>,
+    /// The record of the rollout so far; empty when it cannot be read.
+    pub past: Option<Vec<RunEntry>>,
     /// What the target's history holds.
     pub history: Option<History>,
 }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod duration;
+mod judge;
 mod names;
 mod notes;
 mod strategy;
@@ -10,14 +11,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crds::{
-    AutoscalerReference, Canary, CanaryService, CanarySpec, GitPolicy, IntOrString, MatchRequest, ObjectReference,
-    StringMatch,
+    AutoscalerReference, Baseline, Canary, CanaryService, CanarySpec, GitPolicy, IntOrString, MatchRequest,
+    ObjectReference, StringMatch,
 };
 use serde_json::Value;
 
 pub use self::duration::{DurationError, duration};
 use self::notes::{Notes, quoted};
-use crate::spec::{Autoscaler, Defaults, Git, RouterAbility, Spec, Target, TargetKind};
+use crate::spec::{Autoscaler, Defaults, Git, Method, RouterAbility, Spec, Target, TargetKind};
 
 /// A field that cannot be taken as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,10 +72,19 @@ pub fn parse(canary: &Canary, defaults: &Defaults<'_>) -> Result<Spec, Vec<Inval
     };
     // Without a known router all the rest is still looked at, as if the router could do everything.
     let ability = router.copied().unwrap_or(EVERYTHING);
+    let plan = judge::plan(analysis, &ability, defaults, &mut notes);
     let strategy = strategy::strategy(spec, &ability, defaults, &mut notes);
     let primary_ready_percent = percent("primaryReadyThreshold", analysis.primary_ready_threshold, &mut notes);
     let canary_ready_percent = percent("canaryReadyThreshold", analysis.canary_ready_threshold, &mut notes);
-    let metrics = checks::metrics(&analysis.metrics, namespace, &mut notes);
+    let judge = judge::judge(analysis.judge.as_ref(), &mut notes);
+    if judge.baseline == Baseline::Concurrent {
+        judge::concurrent(spec, &service_name, &ability, defaults, &mut notes);
+    }
+    let metrics = checks::metrics(&analysis.metrics, namespace, &judge, &mut notes);
+    if metrics.is_empty() && judge.method != Method::Threshold && !spec.skip_analysis && notes.errors.is_empty() {
+        let why = "is empty, and this method of the judge promotes only on evidence";
+        notes.refuse("spec.analysis.metrics", why, "add one, as {name: request-success-rate, smallestEffect: 0.5}");
+    }
     let webhooks = checks::webhooks(&analysis.webhooks, &mut notes);
     let alerts = checks::alerts(&analysis.alerts, namespace, &mut notes);
     let affinity = checks::affinity(analysis.session_affinity.as_ref(), &ability, defaults, &mut notes);
@@ -96,6 +106,8 @@ pub fn parse(canary: &Canary, defaults: &Defaults<'_>) -> Result<Spec, Vec<Inval
             primary_ready_percent,
             canary_ready_percent,
             progress_deadline,
+            judge,
+            plan,
             metrics,
             webhooks,
             alerts,
@@ -141,7 +153,7 @@ pub fn from_value(value: &Value) -> Result<Canary, Invalid> {
 }
 
 const EVERYTHING: RouterAbility =
-    RouterAbility { name: "", weights: true, matches: true, mirror: true, affinity: true };
+    RouterAbility { name: "", weights: true, matches: true, mirror: true, affinity: true, baseline: true };
 
 /// Routers of the API that this version does not know yet: the message must not call them misspelt.
 const PUBLISHED_ROUTERS: &[&str] = &[

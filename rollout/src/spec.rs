@@ -1,9 +1,13 @@
 //! What a Canary asks for, after it was parsed: types that cannot be wrong. See [`crate::parse`] for the way here.
 
+mod judge;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crds::{CanaryService, MatchRequest, OnRollback};
+
+pub use self::judge::{Against, AutoPlan, Comparison, Effect, Judge, Measure, Method, MissingData, Quantile, Rate};
 
 /// A parsed Canary.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +40,10 @@ pub struct Spec {
     pub canary_ready_percent: u8,
     /// How long pods may take.
     pub progress_deadline: Duration,
+    /// How samples become a verdict.
+    pub judge: Judge,
+    /// The weights of the strategy are only where it starts: they follow from the traffic.
+    pub plan: Option<AutoPlan>,
     /// Checks.
     pub metrics: Vec<Metric>,
     /// Hooks and gates.
@@ -60,6 +68,11 @@ impl Spec {
     /// Name of the primary workload.
     pub fn primary_name(&self) -> String {
         format!("{}-primary", self.target.name)
+    }
+
+    /// Name of the copy of the primary that the canary is compared with.
+    pub fn baseline_name(&self) -> String {
+        format!("{}-baseline", self.target.name)
     }
 }
 
@@ -170,6 +183,8 @@ pub struct Metric {
     pub source: MetricSource,
     /// What is accepted.
     pub range: Range,
+    /// How it is compared; `None` with [`Method::Threshold`].
+    pub comparison: Option<Comparison>,
     /// Window of the query.
     pub interval: Duration,
     /// The window as written, for templates.
@@ -248,6 +263,23 @@ pub enum HookKind {
 }
 
 impl HookKind {
+    /// Every kind.
+    pub const ALL: [HookKind; 8] = [
+        HookKind::ConfirmRollout,
+        HookKind::PreRollout,
+        HookKind::Rollout,
+        HookKind::ConfirmTrafficIncrease,
+        HookKind::ConfirmPromotion,
+        HookKind::PostRollout,
+        HookKind::Rollback,
+        HookKind::Event,
+    ];
+
+    /// The kind that is written so in a Canary.
+    pub fn parse(text: &str) -> Option<HookKind> {
+        HookKind::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
     /// The type as written in a Canary.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -337,4 +369,6 @@ pub struct RouterAbility {
     pub mirror: bool,
     /// Keeps users by cookie.
     pub affinity: bool,
+    /// Shares traffic among three.
+    pub baseline: bool,
 }

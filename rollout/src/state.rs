@@ -139,6 +139,23 @@ impl Stage {
         }
     }
 
+    /// Checks that failed in the analysis under way, or had failed when the revision was taken back.
+    pub const fn failed_checks(&self) -> u32 {
+        match self {
+            Stage::Progressing(run) | Stage::WaitingPromotion(run) => run.failed_checks,
+            Stage::Failed { failed_checks, .. } => *failed_checks,
+            Stage::New
+            | Stage::Initializing
+            | Stage::Initialized
+            | Stage::Waiting { .. }
+            | Stage::Promoting { .. }
+            | Stage::Finalising { .. }
+            | Stage::Succeeded
+            | Stage::Terminating
+            | Stage::Terminated => 0,
+        }
+    }
+
     /// Percent of the traffic meant for the canary.
     pub const fn weight(&self) -> u8 {
         match self {
@@ -194,6 +211,8 @@ pub struct State {
     pub unavailable_since: Option<Timestamp>,
     /// The checks of the last look.
     pub checks: Vec<Check>,
+    /// Name of the record of the rollout under way, or of the last.
+    pub run: Option<String>,
     /// The command taken last.
     pub last_command: Option<CommandTaken>,
     /// How it stands in Git with the revision that was taken back last.
@@ -230,6 +249,7 @@ impl Default for State {
             former_traffic: None,
             unavailable_since: None,
             checks: Vec::new(),
+            run: None,
             last_command: None,
             git: None,
             foreign: None,
@@ -296,6 +316,7 @@ impl State {
             former_traffic: status.former_traffic_time,
             unavailable_since: status.unavailable_since,
             checks: status.checks.clone(),
+            run: status.run.clone(),
             last_command: status.last_command.clone(),
             git: status.git.clone(),
             foreign,
@@ -346,6 +367,7 @@ impl State {
             former_traffic_time: self.former_traffic,
             unavailable_since: self.unavailable_since,
             owed: self.owed.iter().map(ToString::to_string).collect(),
+            run: self.run.clone(),
             last_command: self.last_command.clone(),
             git: self.git.clone(),
             conditions: None,

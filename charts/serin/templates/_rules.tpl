@@ -1,7 +1,7 @@
 {{/*
 What Serin may do. Watched kinds: get, list, watch. Written kinds: create and patch, because every write is a
-server-side apply or a JSON patch; nothing is written that is not listed here. Deleted are Canaries alone, those that were made
-from a template, when their workload asks for none any more.
+server-side apply or a JSON patch; nothing is written that is not listed here. Deleted are Canaries that were made from a
+template, when their workload asks for none any more, and old records of rollouts.
 */}}
 {{- define "serin.rules" -}}
 - apiGroups: [flagger.app]
@@ -20,6 +20,10 @@ from a template, when their workload asks for none any more.
 - apiGroups: [serin.dev]
   resources: [canarytemplates{{ if not .Values.namespace }}, clustercanarytemplates{{ end }}]
   verbs: [get, list, watch]
+# The records of rollouts: read when one goes on after a restart, and the oldest deleted.
+- apiGroups: [serin.dev]
+  resources: [canaryruns]
+  verbs: [get, list, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments, daemonsets]
   verbs: [get, list, watch, create, patch]

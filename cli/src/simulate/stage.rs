@@ -34,6 +34,8 @@ const REST: Duration = Duration::from_secs(5);
 /// The longest back-off of the controller's watches and the time of a Lease, and some more.
 const PATIENCE: Duration = Duration::from_secs(75);
 
+const CANARY_RUN: Kind<'static> = Kind { group: "serin.dev", kind: "CanaryRun" };
+
 const NAMESPACE: Kind<'static> = Kind { group: "", kind: "Namespace" };
 
 /// Kinds of objects in scenarios that are in no namespace.
@@ -52,6 +54,8 @@ pub struct Played {
     pub transcript: Transcript,
     /// Whether it ended as it should.
     pub verdict: Verdict,
+    /// The records of its rollouts: CanaryRuns, by name.
+    pub records: Vec<Value>,
 }
 
 /// Plays a scenario; paths in it are taken from `folder`. Nothing is left to chance but by the scenario's seed.
@@ -150,7 +154,8 @@ impl Stage {
         let world = self.around.world();
         let broken = invariants.end(&self.cluster, &world);
         let verdict = verdict::judge(scenario, &self.cluster, &world, &transcript, broken, in_time)?;
-        Ok(Played { transcript, verdict })
+        let records = self.cluster.list(CANARY_RUN, "").iter().map(|record| Value::clone(record)).collect();
+        Ok(Played { transcript, verdict, records })
     }
 
     /// The controllers, each again and again when it dies.

@@ -1,6 +1,8 @@
 //! Views as text for people. Plain text is the same text without colours.
 
 pub mod age;
+pub mod plan;
+pub mod record;
 pub mod table;
 
 use crate::paint::{Paint, Tone};
@@ -274,7 +276,7 @@ fn events(view: &RolloutView, paint: Paint) -> String {
     text
 }
 
-fn section(title: &str, paint: Paint) -> String {
+pub(crate) fn section(title: &str, paint: Paint) -> String {
     format!("\n{}\n", paint.put(Tone::Strong, &format!("{title}:")))
 }
 

@@ -5,8 +5,14 @@ use serde_json::{Value, json};
 
 use super::*;
 
-static ROUTERS: [RouterAbility; 1] =
-    [RouterAbility { name: "kubernetes", weights: false, matches: false, mirror: false, affinity: false }];
+static ROUTERS: [RouterAbility; 1] = [RouterAbility {
+    name: "kubernetes",
+    weights: false,
+    matches: false,
+    mirror: false,
+    affinity: false,
+    baseline: false,
+}];
 
 fn deployment(annotations: Value) -> Workload {
     Workload::of(

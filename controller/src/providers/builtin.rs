@@ -10,6 +10,12 @@ use rollout::spec::{Target, TargetKind};
 pub enum Signal {
     /// Percent of the requests that were not answered with 5xx.
     SuccessRate,
+    /// Requests within the window.
+    Requests,
+    /// Those of them that were answered with 5xx.
+    Errors,
+    /// How many requests took at most so long, by `le`; see [`milliseconds`] for the unit.
+    Buckets,
     /// Time to answer, in milliseconds: the 99th percentile, or the mean where the data plane has no histogram.
     Duration,
 }
@@ -42,6 +48,15 @@ pub enum BuiltinError {
         /// The rows.
         known: String,
     },
+    /// The data plane tells the mean alone.
+    #[error("the metrics behind {0} have no histogram of times: compare a metric of your own, by a MetricTemplate")]
+    NoHistogram(String),
+    /// The metrics are named after the canary's route alone.
+    #[error(
+        "the builtin metrics behind {0} cannot be compared with those of the primary: give the metric an objective, or use \
+         a MetricTemplate by workload"
+    )]
+    OneArm(String),
     /// Kubernetes shortens the pods' names so far that those of canary and primary look alike.
     #[error(
         "the pods of {0} cannot be told from its primary's by name, as the name is longer than {LONGEST_TARGET} \
@@ -69,6 +84,21 @@ pub fn query(provider: &str, signal: Signal, subject: &Subject<'_>) -> Result<St
                  / sum(rate({metric}{{{labels}}}[{window}]))"
             )
         }
+        Signal::Requests => {
+            let Success { metric, only, .. } = &row.success;
+            format!("sum(increase({metric}{{{only}{labels}}}[{window}]))")
+        }
+        Signal::Errors => {
+            let Success { metric, only, good } = &row.success;
+            let all = format!("sum(increase({metric}{{{only}{labels}}}[{window}]))");
+            format!("{all} - (sum(increase({metric}{{{only}{labels},{good}}}[{window}])) or vector(0))")
+        }
+        Signal::Buckets => match &row.duration {
+            Time::Percentile { metric, only, .. } => {
+                format!("sum by (le) (increase({metric}_bucket{{{only}{labels}}}[{window}]))")
+            }
+            Time::MeanOfSeconds { .. } => return Err(BuiltinError::NoHistogram(provider.to_owned())),
+        },
         Signal::Duration => match &row.duration {
             Time::Percentile { metric, only, to_milliseconds } => {
                 let labels = format!("{only}{labels}");
@@ -80,6 +110,25 @@ pub fn query(provider: &str, signal: Signal, subject: &Subject<'_>) -> Result<St
             ),
         },
     })
+}
+
+/// How many milliseconds one unit of the router's times is.
+pub fn milliseconds(provider: &str) -> f64 {
+    let row = ROWS.iter().find(|row| row.serves(provider));
+    row.map_or(1.0, |row| match row.duration {
+        Time::Percentile { to_milliseconds, .. } => f64::from(to_milliseconds),
+        Time::MeanOfSeconds { .. } => 1000.0,
+    })
+}
+
+/// Whether the data plane behind the router tells the requests to each workload apart, the primary's as well as the canary's.
+///
+/// # Errors
+/// When it does not, with the mend.
+pub fn tells_workloads(provider: &str) -> Result<(), BuiltinError> {
+    let by_workload = ["kubernetes", "gatewayapi:", "appmesh", "appmesh:", "istio", "linkerd", "osm"];
+    let known = by_workload.iter().any(|name| provider == *name || (name.ends_with(':') && provider.starts_with(name)));
+    if known { Ok(()) } else { Err(BuiltinError::OneArm(provider.to_owned())) }
 }
 
 /// The regular expression (fully anchored, as Prometheus has it) of the names of the target's pods: never those of

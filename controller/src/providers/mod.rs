@@ -67,6 +67,8 @@ pub struct Query {
     pub text: String,
     /// How old an answer may be.
     pub window: Duration,
+    /// The answer is a histogram: a number for each `le`.
+    pub buckets: bool,
 }
 
 /// A metrics server, and how it lets us in. No `Debug`: it holds credentials.
@@ -203,7 +205,34 @@ pub fn prepare(
         }
     };
     endpoint.provider.check(&endpoint)?;
-    Ok(Query { endpoint, text, window: metric.interval })
+    Ok(Query { endpoint, text, window: metric.interval, buckets: false })
+}
+
+/// The question how many requests a workload answered within the window of the metric, how many of them failed or how long
+/// they took, as `signal` says. The workload is the target of `spec`.
+///
+/// # Errors
+/// When there is no builtin query for it, or the address cannot be used.
+pub fn count(
+    signal: Signal,
+    metric: &Metric,
+    spec: &Spec,
+    namespace: &str,
+    metrics_server: &str,
+) -> Result<Query, QueryError> {
+    let target = spec.target.name.as_str();
+    let subject = Subject {
+        namespace,
+        target: &spec.target,
+        service: &spec.service_name,
+        ingress: spec.ingress.as_deref().unwrap_or(target),
+        route: spec.route.as_deref().unwrap_or(target),
+        window: metric.interval,
+    };
+    let endpoint = metrics_server_endpoint(spec.metrics_server.as_deref(), metrics_server);
+    let text = builtin::query(&spec.provider, signal, &subject)?;
+    endpoint.provider.check(&endpoint)?;
+    Ok(Query { endpoint, text, window: metric.interval, buckets: signal == Signal::Buckets })
 }
 
 /// Asks, again where another attempt may help, and judges the age of the answer by `now`. Takes no longer than

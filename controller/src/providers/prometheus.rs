@@ -195,14 +195,17 @@ async fn answered(query: &Query, response: Response, now: Timestamp) -> Result<R
             "{field} answers {status}, a redirect to {host} that is not followed: write that address there"
         )));
     }
-    let reading = judge(status, &body, query.window, now);
+    let reading = match judge(status, &body, query.window, now) {
+        Ok(_) if query.buckets && status.is_success() => Ok(buckets(&body)),
+        reading => reading,
+    };
     let scrub = |text: String| scrubbed(text, &query.endpoint);
     match reading {
         Ok(Reading::Invalid(text)) => Ok(Reading::Invalid(scrub(text))),
         Ok(Reading::Unavailable(text)) => {
             Ok(Reading::Unavailable(format!("{}: {}", query.endpoint.field, scrub(text))))
         }
-        Ok(reading @ (Reading::Value(_) | Reading::NoValue | Reading::Stale { .. })) => Ok(reading),
+        Ok(reading @ (Reading::Value(_) | Reading::Buckets(_) | Reading::NoValue | Reading::Stale { .. })) => Ok(reading),
         Err(Transient(text)) => Err(Transient(scrub(text))),
     }
 }
@@ -299,6 +302,30 @@ fn judge_answer(body: &[u8], window: Duration, now: Timestamp) -> Reading {
     }
 }
 
+/// A histogram: of each series its `le` and its number.
+fn buckets(body: &[u8]) -> Reading {
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+        return invalid("the answer is not JSON: is this the address of a Prometheus server?");
+    };
+    if answer.get("status").and_then(Value::as_str) != Some("success") {
+        return Reading::Invalid(format!("prometheus refuses the query: {}", said(body)));
+    }
+    let series = answer.pointer("/data/result").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let bucket = |series: &Value| -> Option<(f64, f64)> {
+        let edge = match series.pointer("/metric/le")?.as_str()? {
+            "+Inf" => f64::INFINITY,
+            edge => edge.parse().ok()?,
+        };
+        let count: f64 = series.pointer("/value/1")?.as_str()?.parse().ok()?;
+        count.is_finite().then_some((edge, count))
+    };
+    let Some(mut buckets) = series.iter().map(bucket).collect::<Option<Vec<_>>>() else {
+        return invalid("the answer is no histogram: each series needs the label le and a number");
+    };
+    buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+    if buckets.is_empty() { Reading::NoValue } else { Reading::Buckets(buckets) }
+}
+
 fn invalid(text: &str) -> Reading {
     Reading::Invalid(text.to_owned())
 }
@@ -334,6 +361,20 @@ mod tests {
         assert_eq!(reading(&vector(&[&at(61, "1")])), stale);
         let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[1767225660,"3"]}}"#;
         assert_eq!(reading(scalar), Reading::Value(3.0));
+    }
+
+    #[test]
+    fn a_histogram_is_read_by_its_edges() {
+        let bucket = |le: &str, count: &str| format!(r#"{{"metric":{{"le":"{le}"}},"value":[1767225660,"{count}"]}}"#);
+        let body = |buckets: &[String]| {
+            format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#, buckets.join(","))
+        };
+        let read = |buckets_: &[String]| buckets(body(buckets_).as_bytes());
+        let wanted = Reading::Buckets(vec![(0.5, 1.0), (2.0, 3.5), (f64::INFINITY, 4.0)]);
+        assert_eq!(read(&[bucket("+Inf", "4"), bucket("0.5", "1"), bucket("2", "3.5")]), wanted);
+        assert_eq!(read(&[]), Reading::NoValue);
+        assert!(matches!(read(&[bucket("wide", "4")]), Reading::Invalid(_)));
+        assert!(matches!(read(&[bucket("1", "NaN")]), Reading::Invalid(_)));
     }
 
     #[test]

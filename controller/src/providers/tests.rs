@@ -29,7 +29,7 @@ fn endpoint(address: &str) -> Endpoint {
 }
 
 fn query(endpoint: Endpoint, text: &str) -> Query {
-    Query { endpoint, text: text.into(), window: Duration::from_secs(60) }
+    Query { endpoint, text: text.into(), window: Duration::from_secs(60), buckets: false }
 }
 
 fn now() -> Timestamp {
@@ -211,6 +211,7 @@ fn metric(source: MetricSource) -> Metric {
         name: "m".into(),
         source,
         range: Range::default(),
+        comparison: None,
         interval: Duration::from_secs(60),
         interval_text: "60s".into(),
     }

@@ -72,6 +72,11 @@ fn weights(analysis: &Value) -> Vec<i64> {
     if let Some(listed) = analysis["stepWeights"].as_array().filter(|listed| !listed.is_empty()) {
         return listed.iter().filter_map(Value::as_i64).map(|weight| weight.clamp(0, 100)).collect();
     }
+    // As parsed: where it starts, until the traffic says more.
+    if analysis["plan"] == "auto" {
+        let last = analysis["maxWeight"].as_i64().filter(|last| *last > 0).unwrap_or(50).min(100);
+        return [1, 2, 5, 10, 25].into_iter().filter(|weight| *weight < last).chain([last]).collect();
+    }
     let step = analysis["stepWeight"].as_i64().unwrap_or(0);
     let last = analysis["maxWeight"].as_i64().filter(|last| *last > 0).unwrap_or(100).min(100);
     if step <= 0 {
@@ -96,6 +101,7 @@ mod tests {
             (json!({"stepWeight": 30, "maxWeight": 50}), vec![30, 50]),
             (json!({"stepWeight": 200}), vec![100]),
             (json!({"stepWeights": [1, 5, 120]}), vec![1, 5, 100]),
+            (json!({"plan": "auto", "maxWeight": 10}), vec![1, 2, 5, 10]),
             (json!({}), vec![]),
         ] {
             assert_eq!(weights(&analysis), expected, "{analysis}");

@@ -10,7 +10,7 @@ pub(super) static ROUTER: Kubernetes = Kubernetes;
 pub(super) struct Kubernetes;
 
 static ABILITIES: [RouterAbility; 1] =
-    [RouterAbility { name: "kubernetes", weights: false, matches: false, mirror: false, affinity: false }];
+    [RouterAbility { name: "kubernetes", weights: false, matches: false, mirror: false, affinity: false, baseline: false }];
 
 impl Router for Kubernetes {
     fn abilities(&self) -> &'static [RouterAbility] {

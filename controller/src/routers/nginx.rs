@@ -14,7 +14,7 @@ pub(super) static ROUTER: Nginx = Nginx;
 pub(super) struct Nginx;
 
 static ABILITIES: [RouterAbility; 1] =
-    [RouterAbility { name: "nginx", weights: true, matches: true, mirror: false, affinity: false }];
+    [RouterAbility { name: "nginx", weights: true, matches: true, mirror: false, affinity: false, baseline: false }];
 
 /// The annotations that send by match; each stands only while the canary is to get those who match.
 const BY_MATCH: [&str; 4] =

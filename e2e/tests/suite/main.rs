@@ -24,7 +24,7 @@ const TESTS: &[Test] = &[
     // The longest first, so that the last ones do not run alone.
     test!(release::ten_promotions_fail_no_request, 15),
     test!(release::commit_reaches_all_users_step_by_step),
-    test!(steps::each_costs_three_writes_and_no_read),
+    test!(steps::each_costs_four_writes_and_no_read),
     test!(rollback::release_with_errors_is_taken_back),
     test!(rollback::slow_release_is_taken_back),
     test!(router::traefik_shares_and_counts),

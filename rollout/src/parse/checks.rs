@@ -6,9 +6,10 @@ use crds::{CanaryAlert, CanaryMetric, CanaryWebhook};
 use url::Url;
 
 use super::notes::{Notes, quoted};
-use super::{names, strategy, written};
+use super::{judge, names, strategy, written};
 use crate::spec::{
-    Alert, Defaults, HookKind, Metric, MetricSource, Range, RouterAbility, SessionAffinity, Severity, Webhook,
+    Alert, Defaults, HookKind, Judge, Method, Metric, MetricSource, Range, RouterAbility, SessionAffinity, Severity,
+    Webhook,
 };
 
 const HOOK_KINDS: [HookKind; 8] = [
@@ -38,15 +39,24 @@ pub(super) fn http_url(field: impl Into<String>, text: &str, notes: &mut Notes) 
     }
 }
 
-pub(super) fn metrics(written: &[CanaryMetric], namespace: &str, notes: &mut Notes) -> Vec<Metric> {
-    let mut metrics = Vec::new();
+pub(super) fn metrics(written: &[CanaryMetric], namespace: &str, judge: &Judge, notes: &mut Notes) -> Vec<Metric> {
+    let mut metrics: Vec<Metric> = Vec::new();
     for (index, metric) in written.iter().enumerate() {
-        self::metric(&format!("spec.analysis.metrics[{index}]"), metric, namespace, &mut metrics, notes);
+        let field = format!("spec.analysis.metrics[{index}]");
+        let found = self::metric(&field, metric, namespace, judge, notes);
+        // Evidence is gathered by name.
+        let twice = found.len() > 1 || metrics.iter().any(|other| other.name == metric.name);
+        if twice && judge.method != Method::Threshold {
+            let why = format!("{} would be judged twice", quoted(&metric.name));
+            notes.refuse(field, why, "give each metric a name and one source of its own");
+        }
+        metrics.extend(found);
     }
     metrics
 }
 
-fn metric(field: &str, metric: &CanaryMetric, namespace: &str, metrics: &mut Vec<Metric>, notes: &mut Notes) {
+fn metric(field: &str, metric: &CanaryMetric, namespace: &str, judge: &Judge, notes: &mut Notes) -> Vec<Metric> {
+    let mut metrics = Vec::new();
     let interval_text = written(&metric.interval).unwrap_or("1m");
     let interval = notes.duration(format!("{field}.interval"), interval_text);
     let sources = sources(field, metric, namespace, notes);
@@ -66,15 +76,18 @@ fn metric(field: &str, metric: &CanaryMetric, namespace: &str, metrics: &mut Vec
         ));
     }
     for source in sources {
-        let range = range(field, metric, &source, notes);
+        let range = range(field, metric, &source, judge, notes);
+        let comparison = judge::comparison(field, metric, &source, range, judge, notes);
         metrics.push(Metric {
             name: metric.name.clone(),
             source,
             range,
+            comparison,
             interval: interval.unwrap_or_default(),
             interval_text: interval_text.to_owned(),
         });
     }
+    metrics
 }
 
 fn sources(field: &str, metric: &CanaryMetric, namespace: &str, notes: &mut Notes) -> Vec<MetricSource> {
@@ -98,7 +111,7 @@ fn sources(field: &str, metric: &CanaryMetric, namespace: &str, notes: &mut Note
     sources
 }
 
-fn range(field: &str, metric: &CanaryMetric, source: &MetricSource, notes: &mut Notes) -> Range {
+fn range(field: &str, metric: &CanaryMetric, source: &MetricSource, judge: &Judge, notes: &mut Notes) -> Range {
     if let Some(range) = metric.threshold_range {
         match (range.min, range.max) {
             (Some(min), Some(max)) if min > max => notes.refuse(
@@ -110,6 +123,9 @@ fn range(field: &str, metric: &CanaryMetric, source: &MetricSource, notes: &mut 
             (Some(_) | None, Some(_) | None) => {}
         }
         return Range { min: range.min, max: range.max };
+    }
+    if metric.threshold.is_none() && judge.method != Method::Threshold {
+        return Range::default();
     }
     let threshold = metric.threshold.unwrap_or(0.0);
     let (range, meaning) = match source {

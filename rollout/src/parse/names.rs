@@ -40,6 +40,17 @@ pub(super) fn service(field: &str, name: &str, mend: &str, notes: &mut Notes) {
     );
 }
 
+/// A workload and a Service that can be called as they are, and also with `-baseline` behind.
+pub(super) fn with_baseline(workload: &str, service: &str, notes: &mut Notes) {
+    const SUFFIX: usize = 9;
+    for (field, name, longest) in [("spec.targetRef.name", workload, 253), ("spec.service.name", service, 63)] {
+        if name.len() + SUFFIX == longest + 1 {
+            let why = format!("{} is too long for a name with -baseline beside it", quoted(name));
+            notes.refuse(field, why, format!("write at most {} characters, or baseline: Primary", longest - SUFFIX));
+        }
+    }
+}
+
 /// A port of a Service.
 pub(super) fn port(field: &str, name: &str, notes: &mut Notes) {
     if !is_label(name) || name.len() > 63 {

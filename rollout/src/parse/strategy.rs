@@ -2,6 +2,7 @@
 
 use crds::{CanaryAnalysis, CanarySpec};
 
+use super::judge;
 use super::notes::Notes;
 use crate::spec::{Defaults, Mirror, RouterAbility, Strategy};
 
@@ -139,6 +140,9 @@ fn weights(analysis: &CanaryAnalysis, notes: &mut Notes) -> Option<Option<Vec<u8
             notes.refuse("spec.analysis.stepWeight", "stands beside stepWeights", "keep one of the two");
         }
         return listed(&analysis.step_weights, notes).map(Some);
+    }
+    if analysis.plan.is_some() {
+        return judge::first_weights(analysis, notes).map(Some);
     }
     // Only here: beside stepWeights it means nothing.
     let last = match analysis.max_weight {

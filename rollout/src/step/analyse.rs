@@ -3,12 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::desired::{Desired, ScaleAction};
+use crate::log::run_name;
 use crate::observation::{Ask, TargetSeen, Traffic};
 use crate::readiness::Readiness;
-use crate::spec::{HookKind, Severity, Strategy};
+use crate::spec::{HookKind, Method, Severity, Strategy};
 use crate::state::{Run, Stage};
 
 use super::checks::{FORMER_TRAFFIC, Judgement};
+use super::evidence::Weighed;
 use super::{Flow, Pass};
 
 /// The reason of a closed confirm-traffic-increase gate.
@@ -115,6 +117,7 @@ impl Pass<'_> {
         self.state.unavailable_since = None;
         self.enter(Stage::Progressing(Run { weight, ..Run::default() }));
         self.state.since = Some(self.now);
+        self.state.run = Some(run_name(&self.seen.name, &self.seen.uid, &target.revision.id, self.now));
         if sent {
             self.state.former_traffic = self.state.since;
         }
@@ -168,9 +171,13 @@ impl Pass<'_> {
             self.need(&[Ask::Hooks(HookKind::Rollback)])?;
         } else if fresh {
             self.need(&[Ask::Hooks(HookKind::Rollback), Ask::Hooks(HookKind::PreRollout)])?;
-        } else {
+        } else if self.spec.judge.method == Method::Threshold {
             self.need(&[Ask::Hooks(HookKind::Rollback), Ask::Hooks(HookKind::Rollout), Ask::Metrics])?;
+        } else {
+            self.need(&[Ask::Hooks(HookKind::Rollback), Ask::Hooks(HookKind::Rollout)])?;
+            self.need_evidence()?;
         }
+        self.looked = true;
         if self.rollback_asked().is_some() {
             return Ok(self.roll_back_by_hook());
         }
@@ -181,8 +188,16 @@ impl Pass<'_> {
                 self.event(false, format!("Starting canary analysis for {}", self.target_name()));
             }
             self.judge_hooks(HookKind::PreRollout)
-        } else {
+        } else if self.spec.judge.method == Method::Threshold {
             self.judge()
+        } else {
+            match self.judge_evidence(run)? {
+                Weighed::Judged(judgement) => judgement,
+                Weighed::Ended(desired) => {
+                    self.state.checked_at = Some(self.now);
+                    return Ok(desired);
+                }
+            }
         };
         match judged {
             Judgement::Undecided => {

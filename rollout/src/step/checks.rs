@@ -60,9 +60,9 @@ impl Pass<'_> {
                 });
                 continue;
             }
-            let reading = readings.iter().find(|(name, _)| *name == metric.name);
+            let reading = readings.iter().find(|measured| measured.metric == metric.name);
             let unasked = Reading::Unavailable("it was not asked".into());
-            let reading = reading.map_or(&unasked, |(_, reading)| reading);
+            let reading = reading.map_or(&unasked, |measured| &measured.reading);
             let (mut result, value, message) = self.judge_reading(metric, reading);
             if *reading == Reading::NoValue && self.step_is_shorter_than(metric.interval) {
                 result = "Held";
@@ -179,6 +179,9 @@ impl Pass<'_> {
                 None => ("Passed", Some(*value), None),
                 Some(message) => ("Failed", Some(*value), Some(message)),
             },
+            Reading::Buckets(_) => {
+                ("Unavailable", None, Some(format!("metric {name} cannot be used: it is more than one number")))
+            }
             Reading::NoValue => (
                 "NoData",
                 None,

@@ -9,6 +9,7 @@ mod begin;
 mod checks;
 pub(crate) mod command;
 mod end;
+mod evidence;
 mod git;
 mod idle;
 mod initialize;
@@ -21,6 +22,8 @@ use jiff::Timestamp;
 
 use crate::desired::{Desired, FinalizerAction, PrimaryAction};
 use crate::effect::{Effect, Owed};
+use crate::evidence as compared;
+use crate::log::{self, Logged};
 use crate::observation::{Answers, Ask, Memory, Observation, Settings, TargetSeen, Traffic};
 use crate::readiness::Readiness;
 use crate::reading::HookAnswer;
@@ -51,6 +54,8 @@ pub struct Step {
     pub wake: Option<Timestamp>,
     /// To be handed in next time.
     pub memory: Memory,
+    /// To be added to the records of rollouts, after the status was written.
+    pub log: Vec<Logged>,
 }
 
 /// All that a decision rests on.
@@ -86,6 +91,7 @@ pub fn step(input: Input<'_>) -> Outcome {
         effects: Vec::new(),
         waiting: Vec::new(),
         wake: None,
+        looked: false,
     };
     match pass.decide() {
         Err(asks) => Outcome::Ask(asks),
@@ -109,6 +115,8 @@ struct Pass<'a> {
     effects: Vec<Effect>,
     waiting: Vec<WaitingFor>,
     wake: Option<Timestamp>,
+    /// The canary was looked at.
+    looked: bool,
 }
 
 impl Pass<'_> {
@@ -176,6 +184,7 @@ impl Pass<'_> {
             self.wake_at(self.after(self.now, self.spec.interval));
         }
         Step {
+            log: self.log(),
             state: self.state,
             desired,
             effects: self.effects,
@@ -183,6 +192,38 @@ impl Pass<'_> {
             wake: self.wake,
             memory: self.memory,
         }
+    }
+
+    /// What this pass adds to the record of its rollout, and to that of a rollout that ends by another's beginning. Passes
+    /// that decide nothing add nothing.
+    fn log(&self) -> Vec<Logged> {
+        let commanded = self.state.last_command != self.former.last_command;
+        let begun = self.state.run != self.former.run;
+        if !(self.looked || commanded || begun || self.state.stage != self.former.stage) {
+            return Vec::new();
+        }
+        let told = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Event { message, .. } => Some(message.clone()),
+            Effect::Ended { .. } | Effect::RevertInGit | Effect::Deliver(_) => None,
+        });
+        let asked = self.answers.metrics.iter().flatten().filter(|_| self.looked);
+        let gathered = self.answers.gathered.iter().flatten().filter(|_| self.looked);
+        let entry = crds::RunEntry {
+            looked: self.looked,
+            command: self.state.last_command.clone().filter(|_| commanded),
+            hooks: log::hooks(self.answers),
+            samples: asked.clone().map(log::sample).chain(gathered.clone().map(compared::sample)).collect(),
+            waiting_for: self.waiting.first().cloned(),
+            // What the decision rested on, not what it came to.
+            former_traffic_time: self.former.former_traffic,
+            ..log::entry(&self.state, self.now, told)
+        };
+        let queries = asked.map(|measured| measured.query.clone());
+        let queries: Vec<_> = queries.chain(gathered.map(|gathered| gathered.query.clone())).collect();
+        let under_way = self.former.stage.run().is_some();
+        let former = self.former.run.clone().filter(|_| begun && under_way);
+        let runs = former.into_iter().chain(self.state.run.clone());
+        runs.map(|run| Logged { run, entry: entry.clone(), queries: queries.clone() }).collect()
     }
 
     fn finalizer(&self) -> FinalizerAction {
@@ -342,6 +383,8 @@ impl Pass<'_> {
             .filter(|ask| match ask {
                 Ask::Hooks(kind) => self.has_hooks(*kind) && !self.answers.hooks.contains_key(kind),
                 Ask::History => self.answers.history.is_none(),
+                Ask::Evidence(_) => self.answers.gathered.is_none(),
+                Ask::Past => self.answers.past.is_none(),
                 Ask::Metrics => {
                     self.spec.metrics.iter().any(|metric| self.window_clear_at(metric).is_none())
                         && self.answers.metrics.is_none()

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod judge;
 mod meaning;
 mod mutations;
 mod refusals;
@@ -13,10 +14,17 @@ use rollout::spec::{Defaults, RouterAbility, Spec};
 use serde_json::{Value, json};
 
 const ROUTERS: &[RouterAbility] = &[
-    RouterAbility { name: "kubernetes", weights: false, matches: false, mirror: false, affinity: false },
-    RouterAbility { name: "gatewayapi:v1", weights: true, matches: true, mirror: true, affinity: true },
-    RouterAbility { name: "traefik", weights: true, matches: false, mirror: false, affinity: false },
-    RouterAbility { name: "nginx", weights: true, matches: true, mirror: false, affinity: false },
+    RouterAbility {
+        name: "kubernetes",
+        weights: false,
+        matches: false,
+        mirror: false,
+        affinity: false,
+        baseline: false,
+    },
+    RouterAbility { name: "gatewayapi:v1", weights: true, matches: true, mirror: true, affinity: true, baseline: true },
+    RouterAbility { name: "traefik", weights: true, matches: false, mirror: false, affinity: false, baseline: true },
+    RouterAbility { name: "nginx", weights: true, matches: true, mirror: false, affinity: false, baseline: false },
 ];
 
 fn defaults() -> Defaults<'static> {

@@ -4,6 +4,7 @@
 mod adoption;
 mod commands;
 mod ends;
+mod evidence;
 mod gates;
 mod git;
 mod judging;

@@ -56,6 +56,7 @@ impl Scene {
     fn until(mut self, seconds: i64) -> Scene {
         let mut world = self.world.clone();
         world.run(at(seconds), &mut |_, pass| self.note(pass));
+        world.assert_replays();
         self.world = world;
         self
     }

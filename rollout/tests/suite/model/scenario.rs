@@ -321,6 +321,7 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
                 former_traffic,
                 unavailable_since,
                 checks,
+                run: None,
                 last_command,
                 git,
                 foreign,

@@ -10,7 +10,7 @@ use rollout::spec::{
     Webhook,
 };
 use rollout::state::Promoted;
-use rollout::{Revision, Run, Settings, Spec, Stage, State};
+use rollout::{Measured, Reading, Revision, Run, Settings, Spec, Stage, State};
 
 /// So many seconds after noon.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -35,6 +35,8 @@ pub(crate) fn spec(strategy: Strategy) -> Spec {
         primary_ready_percent: 100,
         canary_ready_percent: 100,
         progress_deadline: Duration::from_secs(600),
+        judge: rollout::spec::Judge::default(),
+        plan: None,
         metrics: vec![success_rate()],
         webhooks: Vec::new(),
         alerts: vec![Alert {
@@ -61,6 +63,7 @@ pub(crate) fn success_rate() -> Metric {
         name: "request-success-rate".into(),
         source: MetricSource::SuccessRate,
         range: Range { min: Some(99.0), max: None },
+        comparison: None,
         interval: Duration::from_secs(60),
         interval_text: "1m".into(),
     }
@@ -150,5 +153,16 @@ pub(crate) fn settled(stage: Stage) -> State {
         promoted: Some(Promoted::from(&revision("old"))),
         since: Some(at(0)),
         ..State::default()
+    }
+}
+
+/// The answer to the question behind a metric.
+pub(crate) fn measured(metric: &Metric, reading: Reading, asked: Timestamp) -> Measured {
+    Measured {
+        metric: metric.name.clone(),
+        reading,
+        query: Some(format!("{}()", metric.name)),
+        asked,
+        window: metric.interval,
     }
 }

@@ -1,14 +1,15 @@
 //! One look at a hand-made cluster, for tables: what is not said is as it should be.
 
-use crds::WaitingFor;
+use crds::{RunEntry, WaitingFor};
 use jiff::Timestamp;
+use rollout::evidence::Gathered;
 use rollout::spec::HookKind;
 use rollout::{
     Answers, Ask, Command, Effect, History, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen, Readiness,
     Reading, Settings, Spec, State, Step, TargetSeen, Traffic, step,
 };
 
-use super::build::{at, revision, settings};
+use super::build::{at, measured, revision, settings};
 
 /// One call of the machine, with all that goes into it.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub(crate) struct Look {
     pub(crate) hooks: Vec<(&'static str, HookAnswer)>,
     /// Readings in the order of the metrics; who is not named is 100.
     pub(crate) readings: Vec<Reading>,
+    /// What the arms came to.
+    pub(crate) gathered: Vec<Gathered>,
+    /// The record so far.
+    pub(crate) past: Vec<RunEntry>,
     /// What the target's history holds of the promoted revision.
     pub(crate) history: History,
 }
@@ -61,6 +66,8 @@ impl Look {
             now: at(120),
             hooks: Vec::new(),
             readings: Vec::new(),
+            gathered: Vec::new(),
+            past: Vec::new(),
             history: History::Gone,
         }
     }
@@ -153,11 +160,14 @@ impl Look {
                 });
                 answers.hooks.insert(*kind, said.collect());
             }
+            Ask::Evidence(_) => answers.gathered = Some(self.gathered.clone()),
+            Ask::Past => answers.past = Some(self.past.clone()),
             Ask::History => answers.history = Some(self.history.clone()),
             Ask::Metrics => {
                 let reading = |index: usize| self.readings.get(index).cloned().unwrap_or(Reading::Value(100.0));
                 let metrics = self.spec.metrics.iter().enumerate();
-                answers.metrics = Some(metrics.map(|(index, metric)| (metric.name.clone(), reading(index))).collect());
+                let metrics = metrics.map(|(index, metric)| measured(metric, reading(index), self.now));
+                answers.metrics = Some(metrics.collect());
             }
         }
     }

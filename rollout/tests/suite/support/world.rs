@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::CanaryStatus;
+use crds::{CanaryRunSpec, CanaryStatus};
 use jiff::{SignedDuration, Timestamp};
 use rollout::desired::{FinalizerAction, PrimaryAction, ScaleAction};
+use rollout::log::{gap, is_behind};
+use rollout::replay::replay;
 use rollout::spec::{HookKind, TargetKind};
 use rollout::{
-    Answers, Ask, Command, Desired, Effect, History, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen,
-    Readiness, Reading, Spec, State, Step, TargetSeen, Traffic, report, step,
+    Answers, Ask, Command, Desired, Effect, History, HookAnswer, Input, Measured, Memory, Observation, Outcome,
+    PrimarySeen, Readiness, Reading, Spec, State, Step, TargetSeen, Traffic, report, step,
 };
 
-use super::build::{at, revision, settings};
+use super::build::{at, measured, revision, settings};
 
 /// What becomes of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,10 @@ pub(crate) struct World {
     pub(crate) bad_until: Option<Timestamp>,
     /// Seconds until pods are ready, and until a route is in force.
     pub(crate) delays: (i64, i64),
+    /// Records of rollouts, by name.
+    pub(crate) runs: BTreeMap<String, CanaryRunSpec>,
+    /// The process has just started.
+    pub(crate) resumed: bool,
 }
 
 /// What one pass did.
@@ -108,6 +114,8 @@ impl World {
             away: Open { from: 0, until: 0 },
             bad_until: None,
             delays: (10, 2),
+            runs: BTreeMap::new(),
+            resumed: false,
         }
     }
 
@@ -215,6 +223,8 @@ impl World {
                     });
                     answers.hooks.insert(*kind, hooks.collect());
                 }
+                Ask::Evidence(_) => answers.gathered = Some(Vec::new()),
+                Ask::Past => answers.past = Some(Vec::new()),
                 Ask::History => answers.history = Some(History::Kept),
                 Ask::Metrics => {
                     let quality = self.target.as_ref().map(|target| self.quality(&target.revision));
@@ -230,7 +240,7 @@ impl World {
                         None => Reading::NoValue,
                     };
                     let metrics = self.spec.metrics.iter();
-                    let metrics = metrics.map(|metric| (metric.name.clone(), reading(metric.interval)));
+                    let metrics = metrics.map(|metric| measured(metric, reading(metric.interval), self.now));
                     answers.metrics = Some(metrics.collect());
                 }
             }
@@ -255,7 +265,8 @@ impl World {
                 Outcome::Step(step) => break *step,
             }
         };
-        let good = |(_, reading): &(String, Reading)| matches!(reading, Reading::Value(value) if *value >= 99.0);
+        let status = self.status.clone();
+        let good = |measured: &Measured| matches!(measured.reading, Reading::Value(value) if value >= 99.0);
         let mut hooks = answers.hooks.get(&HookKind::Rollout).into_iter().flatten();
         let hooks = hooks.all(|(_, answer)| *answer == HookAnswer::Yes);
         let passed = answers.metrics.as_ref().map(|metrics| metrics.iter().all(good) && hooks);
@@ -264,7 +275,10 @@ impl World {
         pass.writes = made.0;
         pass.crashed = made.1;
         self.memory = if pass.crashed { Memory::default() } else { pass.step.memory.clone() };
-        if !pass.crashed {
+        if pass.crashed {
+            self.resumed = true;
+        } else {
+            self.record(&pass.step, &status);
             for effect in &pass.step.effects {
                 match effect {
                     Effect::Deliver(owed) => self.memory.delivered.push(owed.clone()),
@@ -273,6 +287,41 @@ impl World {
             }
         }
         pass
+    }
+
+    /// Adds to the records as the shell does, and marks what is missing.
+    fn record(&mut self, step: &Step, before: &CanaryStatus) {
+        for logged in step.log.clone() {
+            let name = logged.run.clone();
+            let run = self.runs.entry(name.clone()).or_insert_with(|| CanaryRunSpec {
+                canary: "shop".into(),
+                revision: step.state.applied.clone().expect("a rollout has a revision").id,
+                source: None,
+                begun: self.now,
+                phase: step.state.stage.phase(),
+                drain_seconds: 30,
+                policies: Vec::new(),
+                queries: Vec::new(),
+                truncated: 0,
+                entries: Vec::new(),
+            });
+            let goes_on = before.run.as_ref() == Some(&name);
+            let behind = run.entries.last().is_none_or(|last| is_behind(last, before));
+            if goes_on && behind {
+                run.entries.extend(gap(before));
+            }
+            let mut entry = logged.numbered(&mut run.queries);
+            entry.resumed = std::mem::take(&mut self.resumed) && goes_on;
+            run.entries.push(entry);
+        }
+    }
+
+    /// Every record leads to the decisions that it tells of.
+    pub(crate) fn assert_replays(&self) {
+        for (name, run) in &self.runs {
+            let replayed = replay(run, "eve", vec![(run.begun, self.spec.clone())]).expect("it was just recorded");
+            assert_eq!(replayed.difference, None, "{name}: {run:#?}");
+        }
     }
 
     /// Writes what differs, in the order of the shell, until the process dies.

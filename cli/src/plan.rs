@@ -1,0 +1,177 @@
+//! `serin plan` and `serin lint`: what a policy will do at a given traffic, and what should be changed about it. Offline.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use rollout::forecast::{Forecast, Traffic, forecast};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::args::Format;
+use crate::complaint::Complaint;
+use crate::paint::Paint;
+use crate::record::with_defaults;
+use crate::{get, text};
+
+/// Which policies, and the traffic that they will meet.
+#[derive(Debug, Args)]
+pub struct Foreseen {
+    /// A file with Canaries; other objects in it are passed over
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Requests of all users in a minute; without it only what holds at any traffic is told
+    #[arg(long, value_name = "N")]
+    pub requests_per_minute: Option<f64>,
+    /// Percent of the requests that a good version answers well
+    #[arg(long, value_name = "PERCENT", default_value_t = 99.9)]
+    pub success_rate: f64,
+    /// Format of the output
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+/// A Canary's policy, looked at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Foresight {
+    /// Name of the Canary.
+    pub canary: String,
+    /// Requests a minute that were assumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<f64>,
+    /// The steps of the analysis.
+    pub steps: Vec<StepAhead>,
+    /// Seconds from the first look at the canary's pods to the promotion, when nothing fails and no gate is closed.
+    pub finish_seconds: u64,
+    /// Share of releases as good as the primary that are taken back, from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub false_rollbacks: Option<f64>,
+    /// Requests that fail until a canary is taken back that fails them all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_in_outage: Option<f64>,
+    /// What should be changed.
+    pub findings: Vec<Advice>,
+}
+
+/// A step of the analysis.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepAhead {
+    /// Percent of the traffic meant for the canary; none where matches decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u8>,
+    /// The canary gets a copy of the traffic.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mirrored: bool,
+    /// Seconds after the first look at the canary's pods when it begins.
+    pub from_seconds: u64,
+    /// Requests to the canary that the check at its end rests on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<f64>,
+    /// How often that check fails at a good release, from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fails: Option<f64>,
+}
+
+/// Something that should be changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Advice {
+    /// One word for programs.
+    pub reason: &'static str,
+    /// A sentence with the mend.
+    pub message: String,
+}
+
+impl Foresight {
+    fn of(canary: &str, traffic: Option<f64>, forecast: Forecast) -> Foresight {
+        Foresight {
+            canary: canary.to_owned(),
+            requests_per_minute: traffic,
+            steps: forecast
+                .steps
+                .into_iter()
+                .map(|step| StepAhead {
+                    weight: step.weight,
+                    mirrored: step.mirrored,
+                    from_seconds: step.from.as_secs(),
+                    requests: step.requests,
+                    fails: step.fails,
+                })
+                .collect(),
+            finish_seconds: forecast.finish.as_secs(),
+            false_rollbacks: forecast.false_rollbacks,
+            lost_in_outage: forecast.lost_in_outage,
+            findings: forecast
+                .findings
+                .into_iter()
+                .map(|finding| Advice { reason: finding.reason, message: finding.message })
+                .collect(),
+        }
+    }
+}
+
+/// Looks ahead for every Canary in the text; `place` says in errors where it comes from.
+///
+/// # Errors
+/// When it is no YAML, holds no Canary, or one that cannot be understood; and when the traffic is none.
+pub fn foresee(
+    text: &str,
+    place: &str,
+    requests_per_minute: Option<f64>,
+    success_rate: f64,
+) -> Result<Vec<Foresight>, Complaint> {
+    let refused = |why: String| Complaint::Refused(format!("{place}: {why}"));
+    let traffic = match requests_per_minute {
+        None => None,
+        Some(rate) => Some(Traffic::new(rate, success_rate).ok_or_else(|| {
+            let why = format!("{rate} requests a minute, {success_rate} % of them answered well, is no traffic");
+            Complaint::Refused(format!("{why}: give numbers above 0, and at most 100 %"))
+        })?),
+    };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| refused(format!("it is not YAML: {error}")))?;
+    let mut foreseen = Vec::new();
+    for canary in documents.iter().filter(|document| document["kind"] == "Canary") {
+        let name = canary["metadata"]["name"].as_str().unwrap_or("without a name");
+        let typed =
+            rollout::parse::from_value(canary).map_err(|invalid| refused(format!("Canary {name}: {invalid}")))?;
+        let spec = with_defaults(|defaults| rollout::parse::parse(&typed, defaults)).map_err(|invalid| {
+            let all: Vec<String> = invalid.iter().map(ToString::to_string).collect();
+            refused(format!("Canary {name}: {}", all.join("; ")))
+        })?;
+        foreseen.push(Foresight::of(name, requests_per_minute, forecast(&spec, traffic)));
+    }
+    if foreseen.is_empty() { Err(refused("there is no Canary in it".into())) } else { Ok(foreseen) }
+}
+
+fn read(asked: &Foreseen) -> Result<Vec<Foresight>, Complaint> {
+    let place = asked.file.display().to_string();
+    let text = read_file(&asked.file)?;
+    foresee(&text, &place, asked.requests_per_minute, asked.success_rate)
+}
+
+fn read_file(path: &Path) -> Result<String, Complaint> {
+    std::fs::read_to_string(path).map_err(|why| Complaint::Refused(format!("reading {}: {why}", path.display())))
+}
+
+/// Prints what will happen.
+///
+/// # Errors
+/// As [`foresee`] has them.
+pub fn plan(asked: &Foreseen) -> Result<ExitCode, Complaint> {
+    let foreseen = read(asked)?;
+    get::print(asked.output, &foreseen, || text::plan::plans(&foreseen, Paint::for_stdout()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what should be changed; fails when there is something.
+///
+/// # Errors
+/// As [`foresee`] has them.
+pub fn lint(asked: &Foreseen) -> Result<ExitCode, Complaint> {
+    let foreseen = read(asked)?;
+    get::print(asked.output, &foreseen, || text::plan::findings(&foreseen, Paint::for_stdout()))?;
+    let fine = foreseen.iter().all(|foresight| foresight.findings.is_empty());
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
