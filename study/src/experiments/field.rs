@@ -1,0 +1,58 @@
+//! The field: the rules of others as they come and as they are once tuned, and the judge.
+
+use crate::rules::{Argo, Flagger, Kayenta, Metric, PipeCd, Rule};
+use crate::stream::Generator;
+use crate::tournament::tune;
+
+/// The share of good releases that a tuned rule may take back.
+pub(super) const TUNED: f64 = 0.05;
+
+/// What a user would set as Flagger's and Argo's threshold, for 0.5 % errors and a p99 of 421 ms on an ordinary day.
+pub(super) fn threshold(metric: Metric) -> f64 {
+    match metric {
+        Metric::ErrorRatio => 0.01,
+        Metric::P99 => 0.5,
+    }
+}
+
+/// The rules of others as they come.
+pub(super) fn usual(metric: Metric) -> Vec<Box<dyn Rule>> {
+    let max = threshold(metric);
+    vec![
+        Box::new(Flagger { metric, max, threshold: 5 }),
+        Box::new(Argo { metric, max, failure_limit: 0 }),
+        Box::new(PipeCd { metric, failure_limit: 1 }),
+        Box::new(Kayenta::usual(metric)),
+    ]
+}
+
+/// Flagger's rule with the lowest threshold that takes back at most 5 % of good releases.
+pub(super) fn tuned_flagger(good: &Generator, metric: Metric, rollouts: u64) -> Flagger {
+    let lowest = threshold(metric) / 4.0;
+    let grid = (0..160).map(|step| Flagger { metric, max: lowest * 1.03_f64.powi(step), threshold: 5 }).collect();
+    tune(good, rollouts, TUNED, grid)
+}
+
+/// Kayenta's rule with the narrowest interval that takes back at most 5 % of good releases.
+pub(super) fn tuned_kayenta(good: &Generator, metric: Metric, rollouts: u64) -> Kayenta {
+    let grid = (0..40).map(|step| Kayenta { z: 0.4 + 0.05 * f64::from(step), ..Kayenta::usual(metric) }).collect();
+    tune(good, rollouts, TUNED, grid)
+}
+
+/// A rule under another name.
+pub(super) struct Named<R>(pub(super) &'static str, pub(super) R);
+
+impl<R: Rule> Rule for Named<R> {
+    fn name(&self) -> String {
+        self.0.to_owned()
+    }
+
+    fn begin(&self) -> Box<dyn crate::rules::Watch> {
+        self.1.begin()
+    }
+}
+
+/// The judge, its usual setting first.
+pub(super) fn judge(_metric: Metric, _alpha: f64) -> Vec<Box<dyn Rule>> {
+    Vec::new()
+}
