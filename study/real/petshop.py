@@ -20,8 +20,8 @@ FIELDS = {("latency", "p50"): "p50", ("latency", "p90"): "p90", ("latency", "p95
 def rows(path):
     with open(path, newline="") as file:
         services, metrics, statistics, _, *lines = csv.reader(file)
-    columns = {FIELDS[key]: index for index, (service, *key) in enumerate(zip(services, metrics, statistics))
-               if service == SERVICE and (key := tuple(key)) in FIELDS}
+    columns = {FIELDS[tuple(key)]: index for index, (service, *key) in enumerate(zip(services, metrics, statistics))
+               if service == SERVICE and tuple(key) in FIELDS}
     for line in lines:
         found = {name: line[index] for name, index in columns.items()}
         if all(found.values()):
