@@ -1,7 +1,7 @@
 //! The field: the rules of others as they come and as they are once tuned, and the judge.
 
-use crate::rules::{Argo, Flagger, Kayenta, Metric, PipeCd, Rule};
-use crate::stream::Generator;
+use crate::rules::{Answer, Argo, Flagger, Kayenta, Metric, PipeCd, Rule, Watch};
+use crate::stream::{Bucket, Generator};
 use crate::tournament::tune;
 
 /// The share of good releases that a tuned rule may take back.
@@ -47,7 +47,7 @@ impl<R: Rule> Rule for Named<R> {
         self.0.to_owned()
     }
 
-    fn begin(&self) -> Box<dyn crate::rules::Watch> {
+    fn begin(&self) -> Box<dyn Watch> {
         self.1.begin()
     }
 }
@@ -55,4 +55,35 @@ impl<R: Rule> Rule for Named<R> {
 /// The judge, its usual setting first.
 pub(super) fn judge(_metric: Metric, _alpha: f64) -> Vec<Box<dyn Rule>> {
     Vec::new()
+}
+
+/// The field on errors and latencies at once: a release is taken back if either is worse.
+pub(super) fn both_metrics() -> Vec<Box<dyn Rule>> {
+    let others = usual(Metric::ErrorRatio).into_iter().zip(usual(Metric::P99));
+    others.map(|(errors, latency)| -> Box<dyn Rule> { Box::new(Either(errors, latency)) }).collect()
+}
+
+/// Two rules, of which one is enough to take a release back.
+struct Either(Box<dyn Rule>, Box<dyn Rule>);
+
+impl Rule for Either {
+    fn name(&self) -> String {
+        if self.0.name() == self.1.name() { self.0.name() } else { format!("{}, {}", self.0.name(), self.1.name()) }
+    }
+
+    fn begin(&self) -> Box<dyn Watch> {
+        Box::new(EitherWatch(self.0.begin(), self.1.begin()))
+    }
+}
+
+struct EitherWatch(Box<dyn Watch>, Box<dyn Watch>);
+
+impl Watch for EitherWatch {
+    fn look(&mut self, bucket: &Bucket) -> Answer {
+        match (self.0.look(bucket), self.1.look(bucket)) {
+            (Answer::Worse, _) | (_, Answer::Worse) => Answer::Worse,
+            (Answer::NotWorse, Answer::NotWorse) => Answer::NotWorse,
+            (Answer::GoOn | Answer::NotWorse, Answer::GoOn | Answer::NotWorse) => Answer::GoOn,
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod detection;
 mod false_alarms;
 mod field;
 mod harm;
+mod real;
 
 use std::path::PathBuf;
 
@@ -41,6 +42,7 @@ pub const ALL: &[Experiment] = &[
     ("false-alarms", "How often good releases are taken back", false_alarms::run),
     ("detection", "How soon bad releases are taken back", detection::run),
     ("harm", "How many requests fail before a bad release is taken back", harm::run),
+    ("real", "Real incidents", real::run),
 ];
 
 const RATES: [f64; 4] = [60.0, 600.0, 6_000.0, 60_000.0];

@@ -43,24 +43,28 @@ impl Latency {
 
     /// The histogram of `requests` requests.
     pub(super) fn draw(&self, requests: u32, rng: &mut impl Rng) -> Histogram {
-        let mut histogram = [0; BINS];
-        let (mut left, mut above) = (u64::from(requests), 1.0);
-        let mut reached = 0.0;
-        for (bin, bound) in BOUNDS.iter().enumerate() {
-            if left == 0 {
-                break;
-            }
-            let next = self.below(*bound);
-            let share = ((next - reached) / above).clamp(0.0, 1.0);
-            let drawn = Binomial::new(left, share).map_or(0, |binomial| binomial.sample(rng));
-            histogram[bin] = u32::try_from(drawn).unwrap_or(u32::MAX);
-            left -= drawn;
-            above -= next - reached;
-            reached = next;
-        }
-        histogram[BINS - 1] = u32::try_from(left).unwrap_or(u32::MAX);
-        histogram
+        draw(requests, |bound| self.below(bound), rng)
     }
+}
+
+/// A histogram of `requests` latencies of which the share `below(bound)` takes at most `bound` seconds.
+pub(crate) fn draw(requests: u32, below: impl Fn(f64) -> f64, rng: &mut impl Rng) -> Histogram {
+    let mut histogram = [0; BINS];
+    let (mut left, mut above, mut reached) = (u64::from(requests), 1.0, 0.0);
+    for (bin, bound) in BOUNDS.iter().enumerate() {
+        if left == 0 {
+            break;
+        }
+        let next = below(*bound);
+        let share = if above > 0.0 { ((next - reached) / above).clamp(0.0, 1.0) } else { 1.0 };
+        let drawn = Binomial::new(left, share).map_or(0, |binomial| binomial.sample(rng));
+        histogram[bin] = u32::try_from(drawn).unwrap_or(u32::MAX);
+        left -= drawn;
+        above -= next - reached;
+        reached = next;
+    }
+    histogram[BINS - 1] = u32::try_from(left).unwrap_or(u32::MAX);
+    histogram
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod latency;
 mod scenario;
 
 pub use generator::Generator;
+pub(crate) use latency::draw as draw_histogram;
 pub use latency::{BINS, BOUNDS, Histogram};
 pub use scenario::Scenario;
 
