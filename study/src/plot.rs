@@ -80,7 +80,7 @@ pub(crate) fn false_alarms(path: &Path, rows: &[(String, Vec<Tally>)]) -> anyhow
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
+            .position(SeriesLabelPosition::Coordinate(16, 60))
             .background_style(WHITE.mix(0.9))
             .border_style(BLACK.mix(0.3))
             .draw()?;

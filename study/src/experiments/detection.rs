@@ -10,6 +10,9 @@ use crate::tournament::{Tally, play};
 const ROLLOUTS: u64 = 2_000;
 const TUNING: u64 = 2_000;
 
+/// Flagger's rule at the false alarms of the judge.
+pub(super) const FLAGGER_EQUAL: &str = "Flagger, at the judge's false alarms";
+
 /// A kind of bad release, and what is promised for it: within how many minutes half of them are taken back, and how many at all.
 struct Case {
     rate: f64,
@@ -75,8 +78,11 @@ fn one(settings: &Settings, scenario: Scenario, case: &Case) -> Vec<Tally> {
 pub(super) fn rules(settings: &Settings, good: &Generator, metric: Metric) -> Vec<Box<dyn Rule>> {
     let tuning = settings.rollouts(if metric == Metric::P99 { TUNING / 4 } else { TUNING });
     let mut rules = field::judge(metric, 0.05);
+    let alarms = play(good, u64::MAX / 2, tuning, &rules[..1])[0].worse().value();
     rules.extend(field::usual(metric));
-    rules.push(Box::new(field::Named("Flagger, tuned", field::tuned_flagger(good, metric, tuning))));
+    let flagger = |share| field::tuned_flagger(good, metric, tuning, share);
+    rules.push(Box::new(field::Named("Flagger, tuned", flagger(field::TUNED))));
+    rules.push(Box::new(field::Named(FLAGGER_EQUAL, flagger(alarms))));
     rules.push(Box::new(field::Named("Kayenta, tuned", field::tuned_kayenta(good, metric, tuning))));
     rules
 }

@@ -26,11 +26,11 @@ pub(super) fn usual(metric: Metric) -> Vec<Box<dyn Rule>> {
     ]
 }
 
-/// Flagger's rule with the lowest threshold that takes back at most 5 % of good releases.
-pub(super) fn tuned_flagger(good: &Generator, metric: Metric, rollouts: u64) -> Flagger {
+/// Flagger's rule with the lowest threshold that takes back at most this share of good releases.
+pub(super) fn tuned_flagger(good: &Generator, metric: Metric, rollouts: u64, share: f64) -> Flagger {
     let lowest = threshold(metric) / 4.0;
     let grid = (0..160).map(|step| Flagger { metric, max: lowest * 1.03_f64.powi(step), threshold: 5 }).collect();
-    tune(good, rollouts, TUNED, grid)
+    tune(good, rollouts, share, grid)
 }
 
 /// Kayenta's rule with the narrowest interval that takes back at most 5 % of good releases.

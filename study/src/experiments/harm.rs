@@ -31,16 +31,16 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
     })
 }
 
-/// Median failed requests under the judge as a part of those under tuned Flagger.
+/// Median failed requests under the judge as a part of those under Flagger's rule at as many false alarms.
 fn ratio(tallies: &[Tally]) -> Option<f64> {
-    let flagger = tallies.iter().find(|tally| tally.name == "Flagger, tuned")?;
+    let flagger = tallies.iter().find(|tally| tally.name == detection::FLAGGER_EQUAL)?;
     Some(tallies[0].failed().value? / flagger.failed().value?)
 }
 
 fn bar((label, tallies): &(String, Vec<Tally>)) -> Bar {
     let ratio = ratio(tallies);
     Bar {
-        promise: format!("{label}: at most 60 % of the failed requests of Flagger's rule"),
+        promise: format!("{label}: at most 60 % of the failed requests of Flagger's rule at the same false alarms"),
         found: ratio.map_or("no figure".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0)),
         holds: ratio.is_some_and(|ratio| ratio <= 0.6),
     }
@@ -53,7 +53,7 @@ fn table(rollouts: u64, rows: &[(String, Vec<Tally>)]) -> Table {
         note: format!("{rollouts} rollouts a row, up to the rollback or for half an hour."),
         columns: std::iter::once("weather, traffic, fault".to_owned())
             .chain(names)
-            .chain(std::iter::once("judge / Flagger tuned".to_owned()))
+            .chain(std::iter::once("judge / Flagger at its false alarms".to_owned()))
             .collect(),
         rows: rows
             .iter()
