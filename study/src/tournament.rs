@@ -10,7 +10,7 @@ pub struct Played {
     /// The first answer that decides, or that there was none.
     pub answer: Answer,
     /// When, in seconds; the end of the rollout if nothing was decided.
-    pub at: u32,
+    pub at: i32,
     /// Requests of users that failed in the canary until then.
     pub failed: u64,
 }
@@ -63,16 +63,10 @@ pub fn play(generator: &Generator, from: u64, count: u64, rules: &[Box<dyn Rule>
 
 /// Shows one rollout to one rule until it decides.
 pub fn play_one(rule: &dyn Rule, buckets: &[Bucket]) -> Played {
-    let mut watch = rule.begin();
-    let mut failed = 0;
-    for bucket in buckets {
-        failed += u64::from(bucket.canary.errors);
-        let answer = watch.look(bucket);
-        if answer != Answer::GoOn {
-            return Played { answer, at: bucket.at, failed };
-        }
-    }
-    Played { answer: Answer::GoOn, at: buckets.last().map_or(0, |bucket| bucket.at), failed }
+    let end = buckets.last().map_or(0, |bucket| bucket.at);
+    let (answer, at) = rule.play(buckets).unwrap_or((Answer::GoOn, end));
+    let failed = buckets.iter().take_while(|bucket| bucket.at <= at).map(|bucket| u64::from(bucket.canary.errors)).sum();
+    Played { answer, at, failed }
 }
 
 /// The first rule of a grid that takes back at most `share` of `count` good rollouts; the last one if none does.

@@ -45,7 +45,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
     for scenario in [Scenario::Independent, Scenario::Clumped, Scenario::SharedDrift] {
         let mut rows = Vec::new();
         for case in cases() {
-            let tallies = one(settings, scenario, &case);
+            let tallies = one(settings, scenario, &case)?;
             let promise = case.promise.filter(|_| scenario == Scenario::Independent);
             bars.extend(promise.map(|promise| bar(&case, promise, &tallies)));
             if scenario == Scenario::Independent && case.rate == 600.0 && case.effect == Effect::errors(4.0) {
@@ -66,25 +66,25 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
 }
 
 /// One kind of bad release before all rules.
-fn one(settings: &Settings, scenario: Scenario, case: &Case) -> Vec<Tally> {
+fn one(settings: &Settings, scenario: Scenario, case: &Case) -> anyhow::Result<Vec<Tally>> {
     let plan = Plan { latencies: case.metric == Metric::P99, ..Plan::half_hour(case.rate) };
     let bad = Generator { plan, scenario, effect: case.effect, seed: settings.seed };
-    let rules = rules(settings, &Generator { effect: Effect::NONE, ..bad }, case.metric);
+    let rules = rules(settings, &Generator { effect: Effect::NONE, ..bad }, case.metric)?;
     let full = if plan.latencies { ROLLOUTS / 4 } else { ROLLOUTS };
-    play(&bad, 0, settings.rollouts(full), &rules)
+    Ok(play(&bad, 0, settings.rollouts(full), &rules))
 }
 
 /// The field for detection, the judge first.
-pub(super) fn rules(settings: &Settings, good: &Generator, metric: Metric) -> Vec<Box<dyn Rule>> {
+pub(super) fn rules(settings: &Settings, good: &Generator, metric: Metric) -> anyhow::Result<Vec<Box<dyn Rule>>> {
     let tuning = settings.rollouts(if metric == Metric::P99 { TUNING / 4 } else { TUNING });
-    let mut rules = field::judge(metric, 0.05);
+    let mut rules = field::judge(metric, 0.05)?;
     let alarms = play(good, u64::MAX / 2, tuning, &rules[..1])[0].worse().value();
     rules.extend(field::usual(metric));
     let flagger = |share| field::tuned_flagger(good, metric, tuning, share);
     rules.push(Box::new(field::Named("Flagger, tuned", flagger(field::TUNED))));
     rules.push(Box::new(field::Named(FLAGGER_EQUAL, flagger(alarms))));
     rules.push(Box::new(field::Named("Kayenta, tuned", field::tuned_kayenta(good, metric, tuning))));
-    rules
+    Ok(rules)
 }
 
 fn name(case: &Case) -> String {

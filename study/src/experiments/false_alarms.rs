@@ -16,9 +16,9 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
     let mut rows = Vec::new();
     for (metric, full) in [(Metric::ErrorRatio, ROLLOUTS), (Metric::P99, LATENCY_ROLLOUTS)] {
         let mut rules = field::usual(metric);
-        rules.extend(field::judge(metric, 0.05));
+        rules.extend(field::judge(metric, 0.05)?);
         let usual = rules.len();
-        rules.extend(field::judge(metric, 0.01));
+        rules.extend(field::judge(metric, 0.01)?);
         let played = all(settings, metric, settings.rollouts(full), &rules);
         let what = match metric {
             Metric::ErrorRatio => "error ratio",

@@ -1,6 +1,8 @@
 //! The field: the rules of others as they come and as they are once tuned, and the judge.
 
-use crate::rules::{Answer, Argo, Flagger, Kayenta, Metric, PipeCd, Rule, Watch};
+use judge::policy::Against;
+
+use crate::rules::{Answer, Argo, Flagger, Kayenta, Metric, PipeCd, Rule, Serin};
 use crate::stream::{Bucket, Generator};
 use crate::tournament::tune;
 
@@ -47,20 +49,35 @@ impl<R: Rule> Rule for Named<R> {
         self.0.to_owned()
     }
 
-    fn begin(&self) -> Box<dyn Watch> {
-        self.1.begin()
+    fn play(&self, buckets: &[Bucket]) -> Option<(Answer, i32)> {
+        self.1.play(buckets)
     }
 }
 
-/// The judge, its usual setting first.
-pub(super) fn judge(_metric: Metric, _alpha: f64) -> Vec<Box<dyn Rule>> {
-    Vec::new()
+/// The smallest effect that matters in the study: half as much again would be too much to promise at these rates, twice as much
+/// is what nobody would let pass.
+pub(super) const EFFECT: f64 = 1.0;
+
+/// The judge against its baseline on these metrics.
+pub(super) fn sequential(metrics: &[Metric], alpha: f64) -> anyhow::Result<Serin> {
+    Serin::sequential(&format!("Serin, α {alpha}"), metrics, Against::Baseline, alpha, EFFECT)
 }
 
-/// The field on errors and latencies at once: a release is taken back if either is worse.
-pub(super) fn both_metrics() -> Vec<Box<dyn Rule>> {
+/// The judge, its usual setting first.
+pub(super) fn judge(metric: Metric, alpha: f64) -> anyhow::Result<Vec<Box<dyn Rule>>> {
+    let primary = format!("Serin beside the primary, α {alpha}");
+    Ok(vec![
+        Box::new(sequential(&[metric], alpha)?),
+        Box::new(Serin::sequential(&primary, &[metric], Against::Primary, alpha, EFFECT)?),
+    ])
+}
+
+/// The field on errors and latencies at once, the judge first: a release is taken back if either is worse.
+pub(super) fn both_metrics() -> anyhow::Result<Vec<Box<dyn Rule>>> {
+    let judge = sequential(&[Metric::ErrorRatio, Metric::P99], 0.05)?;
     let others = usual(Metric::ErrorRatio).into_iter().zip(usual(Metric::P99));
-    others.map(|(errors, latency)| -> Box<dyn Rule> { Box::new(Either(errors, latency)) }).collect()
+    let others = others.map(|(errors, latency)| -> Box<dyn Rule> { Box::new(Either(errors, latency)) });
+    Ok(std::iter::once(Box::new(judge) as Box<dyn Rule>).chain(others).collect())
 }
 
 /// Two rules, of which one is enough to take a release back.
@@ -71,19 +88,8 @@ impl Rule for Either {
         if self.0.name() == self.1.name() { self.0.name() } else { format!("{}, {}", self.0.name(), self.1.name()) }
     }
 
-    fn begin(&self) -> Box<dyn Watch> {
-        Box::new(EitherWatch(self.0.begin(), self.1.begin()))
-    }
-}
-
-struct EitherWatch(Box<dyn Watch>, Box<dyn Watch>);
-
-impl Watch for EitherWatch {
-    fn look(&mut self, bucket: &Bucket) -> Answer {
-        match (self.0.look(bucket), self.1.look(bucket)) {
-            (Answer::Worse, _) | (_, Answer::Worse) => Answer::Worse,
-            (Answer::NotWorse, Answer::NotWorse) => Answer::NotWorse,
-            (Answer::GoOn | Answer::NotWorse, Answer::GoOn | Answer::NotWorse) => Answer::GoOn,
-        }
+    fn play(&self, buckets: &[Bucket]) -> Option<(Answer, i32)> {
+        let worse = |rule: &dyn Rule| rule.play(buckets).filter(|(answer, _)| *answer == Answer::Worse);
+        [worse(self.0.as_ref()), worse(self.1.as_ref())].into_iter().flatten().min_by_key(|(_, at)| *at)
     }
 }

@@ -2,9 +2,13 @@
 
 mod detection;
 mod false_alarms;
+mod family;
 mod field;
 mod harm;
+mod low_traffic;
+mod promotion;
 mod real;
+mod speed;
 
 use std::path::PathBuf;
 
@@ -42,7 +46,11 @@ pub const ALL: &[Experiment] = &[
     ("false-alarms", "How often good releases are taken back", false_alarms::run),
     ("detection", "How soon bad releases are taken back", detection::run),
     ("harm", "How many requests fail before a bad release is taken back", harm::run),
+    ("low-traffic", "One request a second", low_traffic::run),
+    ("promotion", "How often a bad release is let through", promotion::run),
+    ("family", "Twenty metrics at once", family::run),
     ("real", "Real incidents", real::run),
+    ("speed", "How long it takes", speed::run),
 ];
 
 const RATES: [f64; 4] = [60.0, 600.0, 6_000.0, 60_000.0];

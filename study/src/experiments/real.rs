@@ -88,7 +88,7 @@ impl Case {
         let arms = deal(&self.canary).into_iter().zip(deal(&self.baseline));
         arms.enumerate()
             .map(|(number, (canary, baseline))| {
-                let at = (number as u32 + 1) * BUCKET_SECONDS;
+                let at = (number as i32 + 1) * BUCKET_SECONDS;
                 Bucket { at, weight: 50, canary, baseline, primary: Arm::default() }
             })
             .collect()
@@ -124,7 +124,7 @@ fn cases(incidents: &[Incident]) -> Vec<Case> {
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
     let data: DataSet = serde_json::from_str(PETSHOP).context("reading study/real/petshop.json")?;
-    let rules = field::both_metrics();
+    let rules = field::both_metrics()?;
     let deals = settings.rollouts(DEALS);
     let played: Vec<(Case, Vec<Share>)> = cases(&data.incidents)
         .into_iter()

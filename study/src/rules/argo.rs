@@ -1,6 +1,6 @@
 //! Argo Rollouts: a measurement a minute; more failed ones than the limit, or five errors in a row, end the rollout.
 
-use super::{Answer, Metric, Minutes, Rule, Watch};
+use super::{Answer, Metric, Minutes, Stepwise, Watch};
 use crate::stream::Bucket;
 
 /// Argo Rollouts' rule.
@@ -17,7 +17,7 @@ pub struct Argo {
 /// Measurements without an answer that may follow one another.
 const CONSECUTIVE_ERROR_LIMIT: u32 = 4;
 
-impl Rule for Argo {
+impl Stepwise for Argo {
     fn name(&self) -> String {
         format!("Argo Rollouts, failureLimit {}", self.failure_limit)
     }

@@ -1,7 +1,7 @@
 //! Flagger: every minute a check fails if the number is above a threshold, or if there is none; the fifth failed check ends the
 //! rollout. Failed checks are never forgotten.
 
-use super::{Answer, Metric, Minutes, Rule, Watch};
+use super::{Answer, Metric, Minutes, Stepwise, Watch};
 use crate::stream::Bucket;
 
 /// Flagger's rule.
@@ -15,7 +15,7 @@ pub struct Flagger {
     pub threshold: u32,
 }
 
-impl Rule for Flagger {
+impl Stepwise for Flagger {
     fn name(&self) -> String {
         match self.metric {
             Metric::ErrorRatio => format!("Flagger {} × over {:.2} %", self.threshold, self.max * 100.0),

@@ -1,7 +1,7 @@
 //! Kayenta: from ten minutes on, every five minutes, a Mann–Whitney confidence interval over all minutes so far. High if its lower
 //! end is above a quarter of the estimated shift itself, and the mean has grown.
 
-use super::{Answer, Metric, Minutes, Rule, Watch};
+use super::{Answer, Metric, Minutes, Stepwise, Watch};
 use crate::stream::Bucket;
 
 const INTERVAL: usize = 5;
@@ -69,7 +69,7 @@ impl Kayenta {
     }
 }
 
-impl Rule for Kayenta {
+impl Stepwise for Kayenta {
     fn name(&self) -> String {
         "Kayenta".to_owned()
     }

@@ -57,9 +57,12 @@ pub struct Minutes {
 impl Minutes {
     /// The minute that ended with this bucket, if one did.
     pub fn add(&mut self, bucket: &Bucket) -> Option<Minute> {
+        if bucket.at <= 0 {
+            return None; // history
+        }
         add(&mut self.now.canary, &bucket.canary);
         add(&mut self.now.baseline, &bucket.baseline);
-        bucket.at.is_multiple_of(6 * BUCKET_SECONDS).then(|| std::mem::take(&mut self.now))
+        (bucket.at % (6 * BUCKET_SECONDS) == 0).then(|| std::mem::take(&mut self.now))
     }
 }
 

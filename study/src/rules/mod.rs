@@ -6,12 +6,14 @@ mod kayenta;
 mod mann_whitney;
 mod minutes;
 mod pipecd;
+mod serin;
 
 pub use argo::Argo;
 pub use flagger::Flagger;
 pub use kayenta::Kayenta;
 pub use minutes::{Metric, Minute, Minutes};
 pub use pipecd::PipeCd;
+pub use serin::{Serin, answer, needs_seconds};
 
 use crate::stream::Bucket;
 
@@ -30,8 +32,27 @@ pub enum Answer {
 pub trait Rule {
     /// The name in tables, with the settings that matter.
     fn name(&self) -> String;
+    /// What it says first of a rollout, and at which second; none if nothing within it.
+    fn play(&self, buckets: &[Bucket]) -> Option<(Answer, i32)>;
+}
+
+/// A rule that looks at one bucket after the other.
+pub trait Stepwise {
+    /// The name in tables, with the settings that matter.
+    fn name(&self) -> String;
     /// A rollout begins.
     fn begin(&self) -> Box<dyn Watch>;
+}
+
+impl<R: Stepwise> Rule for R {
+    fn name(&self) -> String {
+        Stepwise::name(self)
+    }
+
+    fn play(&self, buckets: &[Bucket]) -> Option<(Answer, i32)> {
+        let mut watch = self.begin();
+        buckets.iter().map(|bucket| (watch.look(bucket), bucket.at)).find(|(answer, _)| *answer != Answer::GoOn)
+    }
 }
 
 /// A rule during one rollout.
@@ -52,7 +73,7 @@ mod tests {
         minutes
             .flat_map(|(minute, (canary, baseline))| {
                 (0..6).map(move |bucket| {
-                    let at = (minute as u32 * 6 + bucket + 1) * BUCKET_SECONDS;
+                    let at = (minute as i32 * 6 + bucket + 1) * BUCKET_SECONDS;
                     let (canary, baseline) =
                         if bucket == 0 { (arm(*canary), arm(*baseline)) } else { Default::default() };
                     Bucket { at, weight: 50, canary, baseline, ..Bucket::default() }
@@ -63,7 +84,6 @@ mod tests {
 
     /// The minute at which a rule takes the release back.
     pub(super) fn play(rule: &dyn Rule, buckets: &[Bucket]) -> Option<u32> {
-        let mut watch = rule.begin();
-        buckets.iter().find(|bucket| watch.look(bucket) == Answer::Worse).map(|bucket| bucket.at.div_ceil(60))
+        rule.play(buckets).filter(|(answer, _)| *answer == Answer::Worse).map(|(_, at)| (at / 60) as u32)
     }
 }

@@ -2,7 +2,7 @@
 //! failures than the limit end the rollout. Looks before are not counted against it.
 
 use super::mann_whitney::chance_of_greater;
-use super::{Answer, Metric, Minutes, Rule, Watch};
+use super::{Answer, Metric, Minutes, Stepwise, Watch};
 use crate::stream::Bucket;
 
 const ALPHA: f64 = 0.05; // fixed in its source
@@ -28,7 +28,7 @@ impl PipeCd {
     }
 }
 
-impl Rule for PipeCd {
+impl Stepwise for PipeCd {
     fn name(&self) -> String {
         format!("PipeCD, failureLimit {}", self.failure_limit)
     }

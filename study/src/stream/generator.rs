@@ -37,7 +37,8 @@ impl Generator {
     pub fn rollout(&self, number: u64, buckets: &mut Vec<Bucket>) {
         buckets.clear();
         let mut rollout = Rollout::new(self, number);
-        buckets.extend((0..self.plan.buckets).map(|bucket| rollout.bucket(bucket)));
+        let (history, watched) = (self.plan.history as i32, self.plan.buckets as i32);
+        buckets.extend((-history..watched).map(|bucket| rollout.bucket(bucket)));
     }
 
     /// The seed of one rollout: of everything that tells it from others.
@@ -79,7 +80,7 @@ struct Rollout<'a> {
     phase: f64,
     arms: [Carried; 3],
     weight: u8,
-    since_step: u32,
+    since_step: i32,
 }
 
 impl<'a> Rollout<'a> {
@@ -104,9 +105,10 @@ impl<'a> Rollout<'a> {
         Rollout { of, rng, drift, phase, arms, weight: 0, since_step: 0 }
     }
 
-    fn bucket(&mut self, number: u32) -> Bucket {
+    /// The bucket of this number; below zero it is history.
+    fn bucket(&mut self, number: i32) -> Bucket {
         let Generator { plan, scenario, effect, .. } = *self.of;
-        let weight = plan.weight(number);
+        let weight = u32::try_from(number).map_or(0, |number| plan.weight(number));
         self.since_step = if weight == self.weight { self.since_step + 1 } else { 0 };
         self.weight = weight;
         self.drift = DRIFT.1 * self.drift + (1.0 - DRIFT.1 * DRIFT.1).sqrt() * DRIFT.0 * normal(&mut self.rng);
@@ -246,7 +248,7 @@ mod tests {
     fn clumped_errors_vary_more_than_chance() {
         let dispersion = |scenario| {
             let buckets = rollout(&generator(scenario, Effect::NONE), 1);
-            let errors: Vec<f64> = buckets[144..].iter().map(|bucket| f64::from(bucket.canary.errors)).collect();
+            let errors: Vec<f64> = buckets[180 + 144..].iter().map(|bucket| f64::from(bucket.canary.errors)).collect();
             let mean = errors.iter().sum::<f64>() / errors.len() as f64;
             errors.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / errors.len() as f64 / mean
         };
@@ -257,9 +259,10 @@ mod tests {
     #[test]
     fn the_weight_rises_in_steps() {
         let buckets = rollout(&generator(Scenario::Independent, Effect::NONE), 0);
-        let weights: Vec<u8> = [0, 35, 36, 179].iter().map(|bucket| buckets[*bucket].weight).collect();
-        assert_eq!(weights, [10, 10, 20, 50]);
-        assert_eq!(buckets[179].at, 1800);
-        assert_eq!(buckets[179].primary, Arm::default(), "canary and baseline share all of it");
+        let weights: Vec<u8> = [-1, 0, 35, 36, 179].iter().map(|bucket| buckets[(180 + bucket) as usize].weight).collect();
+        assert_eq!(weights, [0, 10, 10, 20, 50]);
+        assert_eq!((buckets[179].at, buckets[180].at, buckets[359].at), (0, 10, 1800));
+        assert_eq!(buckets[0].canary, Arm::default(), "the primary serves all of it");
+        assert_eq!(buckets[359].primary, Arm::default(), "canary and baseline share all of it");
     }
 }

@@ -13,7 +13,7 @@ pub use latency::{BINS, BOUNDS, Histogram};
 pub use scenario::Scenario;
 
 /// How long one bucket is, in seconds: ten seconds is the step between two scrapes that most rules see at best.
-pub const BUCKET_SECONDS: u32 = 10;
+pub const BUCKET_SECONDS: i32 = 10;
 
 /// What one arm answered in one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,9 +29,9 @@ pub struct Arm {
 /// Ten seconds of a rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
-    /// The end of the bucket, in seconds since the analysis began.
-    pub at: u32,
-    /// The canary's share of all requests, in percent; the baseline has the same.
+    /// The end of the bucket, in seconds since the analysis began; up to zero it is history.
+    pub at: i32,
+    /// The canary's share of all requests, in percent; the baseline has the same. Nothing in history.
     pub weight: u8,
     /// The new version.
     pub canary: Arm,
@@ -46,6 +46,8 @@ pub struct Bucket {
 pub struct Plan {
     /// Requests a minute over all arms.
     pub rate: f64,
+    /// Buckets before it, in which the primary serves everything.
+    pub history: u32,
     /// How many buckets it is watched for.
     pub buckets: u32,
     /// The canary's weights in percent, each held for an equal part of the buckets.
@@ -60,9 +62,9 @@ pub struct Plan {
 pub const STEPS: &[u8] = &[10, 20, 30, 40, 50];
 
 impl Plan {
-    /// Half an hour at `rate` requests a minute with 0.5 % errors, from 10 % to 50 %.
+    /// Half an hour at `rate` requests a minute with 0.5 % errors, from 10 % to 50 %, after half an hour of the primary alone.
     pub fn half_hour(rate: f64) -> Plan {
-        Plan { rate, buckets: 180, weights: STEPS, base: 0.005, latencies: false }
+        Plan { rate, history: 180, buckets: 180, weights: STEPS, base: 0.005, latencies: false }
     }
 
     /// The canary's weight in percent in the bucket of this number.
