@@ -44,14 +44,20 @@ fn rollout(seed: u64, rate: f64, ratio: f64, weather: Weather, metrics: usize, l
     let mut series = Vec::new();
     for metric in 0..metrics {
         for arm in [Arm::Canary, Arm::Baseline, Arm::Primary] {
-            series.push(log.series(Series { metric: format!("m{metric}"), arm, kind: Kind::Counts, query: String::new() }));
+            series.push(log.series(Series {
+                metric: format!("m{metric}"),
+                arm,
+                kind: Kind::Counts,
+                query: String::new(),
+            }));
         }
     }
     let begin = 100_000_000;
     if history > 0.0 {
         for metric in 0..metrics {
             let outcome = Outcome::Counts { requests: history, errors: poisson(&mut rng, history * BASE) };
-            let sample = Sample { series: series[metric * 3 + 2], from: 0, to: begin, asked: begin, newest: None, outcome };
+            let sample =
+                Sample { series: series[metric * 3 + 2], from: 0, to: begin, asked: begin, newest: None, outcome };
             log.entries.push(Entry::Mark(Mark { at: begin, what: Event::Started }));
             log.entries.push(Entry::Sample(sample));
         }
@@ -96,7 +102,14 @@ fn rollout(seed: u64, rate: f64, ratio: f64, weather: Weather, metrics: usize, l
                 let outcome = Outcome::Counts { requests, errors: errors.min(requests) };
                 let asked = begin + (to - begin).div_ceil(60_000) * 60_000;
                 let newest = Some(to);
-                log.entries.push(Entry::Sample(Sample { series: series[metric * 3 + arm], from, to, asked, newest, outcome }));
+                log.entries.push(Entry::Sample(Sample {
+                    series: series[metric * 3 + arm],
+                    from,
+                    to,
+                    asked,
+                    newest,
+                    outcome,
+                }));
             }
         }
     }
@@ -148,7 +161,9 @@ fn main() {
     let only = arguments.next().unwrap_or_default();
     let table = |name: &str, rate, ratio, weather, against| {
         let Row { worse, passed, median, failed } = row(runs, rate, ratio, weather, 1, 30, against);
-        println!("{name} {rate}/min ×{ratio} {weather:?}: worse {worse:.3}, passed {passed:.3}, median {median} min, failed {failed}");
+        println!(
+            "{name} {rate}/min ×{ratio} {weather:?}: worse {worse:.3}, passed {passed:.3}, median {median} min, failed {failed}"
+        );
     };
     if only.is_empty() || only == "alarms" {
         for weather in [Weather::Independent, Weather::Clumped, Weather::Pods, Weather::Restarts] {
@@ -190,7 +205,12 @@ fn needs(runs: u64) {
             // The traffic's share rises within the first half hour, so estimates are looked at from there on.
             let mut seen = Log { series: log.series.clone(), entries: Vec::new() };
             let first = 100_000_000 + 32 * 60_000;
-            seen.entries = log.entries.iter().filter(|entry| !matches!(entry, Entry::Sample(s) if s.to > first)).cloned().collect();
+            seen.entries = log
+                .entries
+                .iter()
+                .filter(|entry| !matches!(entry, Entry::Sample(s) if s.to > first))
+                .cloned()
+                .collect();
             judge.learn(&seen);
             if let Decision::CannotTell { needs: Some(needs), .. } = judge.verdict().decision {
                 told.push(32.0 + needs.seconds / 60.0);

@@ -113,7 +113,8 @@ impl Tests {
     pub(crate) fn growth(canary: f64, other: f64, rate: f64, ratio: f64) -> f64 {
         let times = (BLOCK / (canary + other)).max(1.0);
         let (canary, other) = (canary * times, other * times);
-        let block = Block { canary: Arm { requests: canary, events: 0.0 }, other: Arm { requests: other, events: 0.0 } };
+        let block =
+            Block { canary: Arm { requests: canary, events: 0.0 }, other: Arm { requests: other, events: 0.0 } };
         let (share, _) = shares(block, ratio);
         let fair = canary / (canary + other);
         let events = (canary + other) * rate;
@@ -173,8 +174,10 @@ mod tests {
     use super::*;
 
     fn arm() -> impl Strategy<Value = Arm> {
-        (15_u32..1000, 0.0..1.0_f64)
-            .prop_map(|(requests, rate)| Arm { requests: requests.into(), events: (rate * f64::from(requests)).floor() })
+        (15_u32..1000, 0.0..1.0_f64).prop_map(|(requests, rate)| Arm {
+            requests: requests.into(),
+            events: (rate * f64::from(requests)).floor(),
+        })
     }
 
     fn after(blocks: &[Block]) -> Tests {

@@ -19,11 +19,17 @@ impl Judge {
     pub(crate) fn decide(&self) -> Verdict {
         let pairs = self.states.iter().zip(self.policy.metrics());
         let ranked: Vec<Option<Ranked>> = pairs.clone().map(|(state, metric)| self.ranked(state, metric)).collect();
-        let metrics: Vec<Evidence> = pairs.zip(&ranked).map(|((state, _), ranked)| self.evidence(state, ranked)).collect();
+        let metrics: Vec<Evidence> =
+            pairs.zip(&ranked).map(|((state, _), ranked)| self.evidence(state, ranked)).collect();
         let mut findings = self.findings.clone();
         let split = self.wrong_split();
         if let Some((intended, seen)) = split {
-            findings.push(Finding { metric: None, what: Trouble::WrongSplit { intended, seen }, at: self.at, times: 1 });
+            findings.push(Finding {
+                metric: None,
+                what: Trouble::WrongSplit { intended, seen },
+                at: self.at,
+                times: 1,
+            });
         }
         for state in &self.states {
             let share = state.windows() as f64 / (state.windows() + state.unusable).max(1) as f64;
@@ -68,7 +74,7 @@ impl Judge {
             return open(Reason::FailedCheck { failed, limit }, None, None);
         }
         if self.states.iter().all(|state| state.windows() == 0) {
-            let ends = self.restarts.iter().map(|(_, at)| at + self.policy.warm_up).max();
+            let ends = self.restarts.iter().map(|(_, at)| at.saturating_add(self.policy.warm_up)).max();
             return match ends.filter(|_| self.states.iter().any(|state| state.warming > 0)) {
                 Some(until) => open(Reason::WarmingUp { until }, None, None),
                 None => open(Reason::NoData, None, None),

@@ -212,7 +212,8 @@ impl Events {
             None => {
                 let limit = self.absolute();
                 let alone = if limit > 0.0 { rate::growth(usual, limit, self.clumps.size()) } else { 0.0 };
-                let beside = if canary > 0.0 && other > 0.0 { Tests::growth(canary, other, usual, self.ratio) } else { 0.0 };
+                let beside =
+                    if canary > 0.0 && other > 0.0 { Tests::growth(canary, other, usual, self.ratio) } else { 0.0 };
                 alone.max(beside)
             }
         };
@@ -225,7 +226,8 @@ impl Events {
 /// How many times as often the canary has events, drawn a little to 1 by half an event each.
 fn ratio_of(block: Block) -> f64 {
     let rate = |arm: Arm, beside: Arm| {
-        let half = if arm.requests + beside.requests > 0.0 { arm.requests / (arm.requests + beside.requests) } else { 0.5 };
+        let half =
+            if arm.requests + beside.requests > 0.0 { arm.requests / (arm.requests + beside.requests) } else { 0.5 };
         (arm.events + half) / arm.requests.max(1e-9)
     };
     if block.canary.requests > 0.0 && block.other.requests > 0.0 {

@@ -22,7 +22,8 @@ pub fn explain(verdict: &Verdict) -> String {
 pub fn headline(decision: &Decision, at: Millis) -> String {
     match decision {
         Decision::Worse { metrics, since } => {
-            let ago = if at > *since { format!(", since {} ago", time((at - since) as f64 / 1000.0)) } else { String::new() };
+            let ago =
+                if at > *since { format!(", since {} ago", time((at - since) as f64 / 1000.0)) } else { String::new() };
             format!("the canary is worse: {}{ago}", metrics.join(", "))
         }
         Decision::NotWorse { .. } => "the canary is not worse by as much as matters".into(),

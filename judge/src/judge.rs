@@ -105,7 +105,7 @@ impl Judge {
                 self.states.iter_mut().for_each(|state| state.traffic = Default::default());
             }
             Event::Restarted(arm) => {
-                self.restarts.retain(|(known, at)| *known != arm || at + self.policy.warm_up > mark.at);
+                self.restarts.retain(|(known, at)| *known != arm || at.saturating_add(self.policy.warm_up) > mark.at);
                 self.restarts.push((arm, mark.at));
             }
         }
@@ -242,7 +242,7 @@ impl Judge {
 
     fn warming(&self, from: Millis, to: Millis, arm: Arm) -> bool {
         let warm_up = self.policy.warm_up;
-        warm_up > 0 && self.restarts.iter().any(|(of, at)| *of == arm && from < at + warm_up && to > *at)
+        warm_up > 0 && self.restarts.iter().any(|(of, at)| *of == arm && from < at.saturating_add(warm_up) && to > *at)
     }
 
     fn find(&mut self, metric: Option<String>, what: Trouble, at: Millis, times: u64) {

@@ -54,7 +54,9 @@ pub enum Impossible {
     #[error("a plan takes traffic, an error rate above 0 and below 1, a ratio above 1 and a budget above 0")]
     Circumstances,
     /// It would take too long.
-    #[error("this traffic cannot decide within a week: it would take about {0:.0} h; accept a larger effect, or decide by hand")]
+    #[error(
+        "this traffic cannot decide within a week: it would take about {0:.0} h; accept a larger effect, or decide by hand"
+    )]
     TooLittleTraffic(f64),
 }
 
@@ -155,7 +157,11 @@ pub fn kills_good_releases(accepted: Range, failed_checks: u32, checks: u32, req
     if fails >= 1.0 {
         return if checks >= failed_checks { 1.0 } else { 0.0 };
     }
-    if failed_checks == 1 { 1.0 - pow(1.0 - fails, f64::from(checks)) } else { binomial_test(failed_checks.into(), checks.into(), fails, Alternative::Greater) }
+    if failed_checks == 1 {
+        1.0 - pow(1.0 - fails, f64::from(checks))
+    } else {
+        binomial_test(failed_checks.into(), checks.into(), fails, Alternative::Greater)
+    }
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn exact_above(u: f64, m: usize, n: usize) -> f64 {
         shares.iter_mut().for_each(|share| *share *= scale);
     }
     // The distribution is the same from both ends, and its lower end has no cancellation.
-    let from = libm::ceil(u) as usize;
+    let from = u as usize; // half a rank too much is cut off, as by SciPy
     if from >= size { 0.0 } else { shares[..size - from].iter().sum() }
 }
 
@@ -168,7 +168,8 @@ fn log_choose(n: f64, k: f64) -> f64 {
 pub fn beta_binomial_log_mixture(hits: f64, of: f64, share: f64, a: f64, b: f64) -> f64 {
     let log_beta = |a: f64, b: f64| lgamma(a) + lgamma(b) - lgamma(a + b);
     let misses = of - hits;
-    let against = if fabs(hits) > 0.0 { hits * log(share) } else { 0.0 } + if misses > 0.0 { misses * log1p(-share) } else { 0.0 };
+    let against = if fabs(hits) > 0.0 { hits * log(share) } else { 0.0 }
+        + if misses > 0.0 { misses * log1p(-share) } else { 0.0 };
     log_beta(a + hits, b + misses) - log_beta(a, b) - against
 }
 
