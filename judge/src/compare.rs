@@ -1,0 +1,226 @@
+//! Events (errors, slow requests) of two arms, block by block: is the one worse, is it not worse?
+//!
+//! *Of equal size* ([`Tests::swap`]): given a block's two pairs of numbers, which of them the canary has is a fair coin if
+//! the arms behave alike. This holds whatever the errors of a block do: drift, clumps, swings of traffic. It rests on the
+//! arms being exchangeable block by block given what was before; a burst that outlasts a block would break it, so the
+//! block after one in which the arms differed strongly is not betted on. A canary that is better than that only loses.
+//!
+//! *Of other sizes* ([`Tests::share`]): the canary's part of a block's events is a number from 0 to 1 whose mean is its
+//! part of the requests. This needs bursts to hit the arms in proportion to their traffic, but nothing about their size.
+//!
+//! *Not worse*: the same bet on the part of the events, against a canary with `ratio` times the reference's rate.
+
+use libm::{log, sqrt, tanh};
+
+use crate::wealth::Wealth;
+
+/// What happened in a block: requests and events of both arms.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Block {
+    pub(crate) canary: Arm,
+    pub(crate) other: Arm,
+}
+
+/// Requests and how many of them failed or were slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Arm {
+    pub(crate) requests: f64,
+    pub(crate) events: f64,
+}
+
+impl Arm {
+    pub(crate) fn add(&mut self, more: Arm) {
+        self.requests += more.requests;
+        self.events += more.events;
+    }
+
+    pub(crate) fn rate(self) -> f64 {
+        if self.requests > 0.0 { self.events / self.requests } else { 0.0 }
+    }
+}
+
+/// Ratios, as logarithms, that bettors believe in; a small one is also what clumps of errors need.
+const TILTS: [f64; 7] = [0.1, 0.2, 0.4, 0.7, 1.1, 1.6, 2.3];
+const TILT_SHARES: [f64; 7] = [0.03, 0.04, 0.08, 0.15, 0.33, 0.25, 0.07];
+const RATIOS: [f64; 5] = [1.3, 2.0, 4.0, 10.0, 50.0];
+const RATIO_SHARES: [f64; 5] = [0.1, 0.2, 0.38, 0.2, 0.07];
+/// What bettors against a worse canary believe of its ratio, as a power of the one that matters; and one with all in.
+const POWERS: [f64; 5] = [0.5, 0.0, -1.0, -2.0, -8.0];
+const POWER_SHARES: [f64; 5] = [0.15, 0.45, 0.2, 0.1, 0.05];
+/// Differences of so many standard deviations may be one burst, which may not be over yet.
+const STRONG: f64 = 1.8;
+/// Fewer requests are put together with those of the next window: what is rare tells nothing sooner, and bursts stay whole.
+const BLOCK: f64 = 30.0;
+
+/// The two questions about one metric.
+#[derive(Clone, Debug)]
+pub(crate) struct Tests {
+    pub(crate) worse: Wealth,
+    pub(crate) not_worse: Wealth,
+    swap: bool,
+    pending: Block,
+    after_burst: bool,
+    pub(crate) blocks: u64,
+}
+
+impl Tests {
+    pub(crate) fn swap(cap: f64, cap_not_worse: f64) -> Self {
+        Self::new(true, Wealth::new(&TILT_SHARES, cap), cap_not_worse)
+    }
+
+    pub(crate) fn share(cap: f64, cap_not_worse: f64) -> Self {
+        Self::new(false, Wealth::new(&RATIO_SHARES, cap), cap_not_worse)
+    }
+
+    fn new(swap: bool, worse: Wealth, cap_not_worse: f64) -> Self {
+        let not_worse = Wealth::new(&POWER_SHARES, cap_not_worse);
+        Self { worse, not_worse, swap, pending: Block::default(), after_burst: false, blocks: 0 }
+    }
+
+    /// Takes a window in; `ratio` is the smallest that matters, above 1. The block that it completes.
+    pub(crate) fn add(&mut self, window: Block, ratio: f64) -> Option<Block> {
+        self.pending.canary.add(window.canary);
+        self.pending.other.add(window.other);
+        let Block { canary, other } = self.pending;
+        if canary.requests + other.requests < BLOCK {
+            return None;
+        }
+        let block = std::mem::take(&mut self.pending);
+        self.blocks += 1;
+        let skip = std::mem::replace(&mut self.after_burst, strong(block));
+        if !skip && canary.requests > 0.0 && other.requests > 0.0 && canary.events + other.events > 0.0 {
+            self.bet(block, ratio);
+        }
+        Some(block)
+    }
+
+    fn bet(&mut self, block: Block, ratio: f64) {
+        if self.swap {
+            self.worse.fair(|place| swap_gain(block, TILTS[place]));
+        } else {
+            let (share, seen) = shares(block, 1.0);
+            self.worse.multiply(|place| {
+                let believed = scaled(share, RATIOS[place]);
+                1.0 + (believed - share) / (share * (1.0 - share)) * (seen - share)
+            });
+        }
+        let (share, seen) = shares(block, ratio);
+        self.not_worse.multiply(|place| 1.0 + not_worse_stake(block, ratio, place) * (share - seen));
+    }
+
+    /// How fast the evidence for not being worse grows with the canary's requests, if it is as good as the other arm and
+    /// the two have these requests in a block, of which `rate` come to events.
+    pub(crate) fn growth(canary: f64, other: f64, rate: f64, ratio: f64) -> f64 {
+        let times = (BLOCK / (canary + other)).max(1.0);
+        let (canary, other) = (canary * times, other * times);
+        let block =
+            Block { canary: Arm { requests: canary, events: 0.0 }, other: Arm { requests: other, events: 0.0 } };
+        let (share, _) = shares(block, ratio);
+        let fair = canary / (canary + other);
+        let events = (canary + other) * rate;
+        // The events of a block that has any, and its part of them: mean and standard deviation, by two points.
+        let some = 1.0 - libm::exp(-events);
+        let spread = sqrt(fair * (1.0 - fair) / (events / some).max(1.0));
+        let tip = sqrt((1.0 - fair) / fair);
+        let (high, low) = ((fair + spread * tip).min(1.0), (fair - spread / tip).max(0.0));
+        let grows = |place| {
+            let stake = not_worse_stake(block, ratio, place);
+            let won = |seen: f64| log((1.0 + stake * (share - seen)).max(1e-9));
+            fair * won(high) + (1.0 - fair) * won(low)
+        };
+        let best = (0..POWERS.len()).map(grows).fold(0.0, f64::max);
+        if events > 0.0 { some * best / canary } else { 0.0 }
+    }
+}
+
+/// How far the arms of a block are apart.
+fn strong(block: Block) -> bool {
+    let (share, seen) = shares(block, 1.0);
+    let events = block.canary.events + block.other.events;
+    (seen - share).abs() * sqrt(events) > STRONG * sqrt(share * (1.0 - share))
+}
+
+/// The canary's part of the events if its rate is `ratio` times the other's, and its real part.
+fn shares(block: Block, ratio: f64) -> (f64, f64) {
+    let Block { canary, other } = block;
+    let share = scaled(canary.requests / (canary.requests + other.requests), ratio);
+    let events = canary.events + other.events;
+    (share.clamp(1e-9, 1.0 - 1e-9), if events > 0.0 { canary.events / events } else { share })
+}
+
+fn scaled(share: f64, ratio: f64) -> f64 {
+    ratio * share / (ratio * share + 1.0 - share)
+}
+
+fn not_worse_stake(block: Block, ratio: f64, place: usize) -> f64 {
+    let (share, _) = shares(block, ratio);
+    let (believed, _) = shares(block, libm::pow(ratio, POWERS[place]));
+    (share - believed) / (share * (1.0 - share)) * 0.99
+}
+
+/// What somebody who believes in a ratio stakes on the arm with more events being the canary: the likelihood of that
+/// against the opposite, given both arms' numbers of requests. It changes its sign when the arms are swapped.
+fn swap_gain(block: Block, tilt: f64) -> f64 {
+    let Block { canary, other } = block;
+    let ratio = libm::exp(tilt);
+    let sizes = log((canary.requests + ratio * other.requests) / (ratio * canary.requests + other.requests));
+    tanh((tilt * (canary.events - other.events) + (canary.events + other.events) * sizes) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn arm() -> impl Strategy<Value = Arm> {
+        (15_u32..1000, 0.0..1.0_f64).prop_map(|(requests, rate)| Arm {
+            requests: requests.into(),
+            events: (rate * f64::from(requests)).floor(),
+        })
+    }
+
+    fn after(blocks: &[Block]) -> Tests {
+        let mut tests = Tests::swap(1e6, 20.0);
+        for block in blocks {
+            tests.add(*block, 2.0);
+        }
+        tests
+    }
+
+    proptest! {
+        #[test]
+        fn swapping_arms_wins_nothing_on_average(pairs in prop::collection::vec((arm(), arm()), 1..7)) {
+            let ways = 1_u32 << pairs.len();
+            let total: f64 = (0..ways).map(|way| {
+                let blocks: Vec<_> = pairs.iter().enumerate().map(|(place, (one, two))| {
+                    let (canary, other) = if way >> place & 1 == 0 { (*one, *two) } else { (*two, *one) };
+                    Block { canary, other }
+                }).collect();
+                after(&blocks).worse.total()
+            }).sum();
+            prop_assert!((total / f64::from(ways) - 1.0).abs() < 1e-9, "{}", total / f64::from(ways));
+        }
+
+        #[test]
+        fn more_errors_of_the_canary_are_never_better(block in (arm(), arm()), more in 1.0..20.0_f64) {
+            let block = Block { canary: block.0, other: block.1 };
+            let mut worse = block;
+            worse.canary.events = (worse.canary.events + more).min(worse.canary.requests);
+            prop_assert!(after(&[worse]).worse.total() >= after(&[block]).worse.total() - 1e-12);
+            prop_assert!(after(&[worse]).not_worse.total() <= after(&[block]).not_worse.total() + 1e-12);
+        }
+
+        #[test]
+        fn single_events_by_share_win_nothing_on_average(canary in 15.0..500.0_f64, other in 15.0..5000.0_f64) {
+            let share = canary / (canary + other);
+            let outcome = |of_canary: f64| {
+                let mut tests = Tests::share(1e6, 20.0);
+                let canary = Arm { requests: canary, events: of_canary };
+                tests.add(Block { canary, other: Arm { requests: other, events: 1.0 - of_canary } }, 2.0);
+                tests.worse.total()
+            };
+            prop_assert!((share * outcome(1.0) + (1.0 - share) * outcome(0.0) - 1.0).abs() < 1e-9);
+        }
+    }
+}

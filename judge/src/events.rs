@@ -1,0 +1,238 @@
+//! One metric of events – errors, or requests slower than the reference's quantile – judged sequentially.
+
+use libm::{log, sqrt};
+
+use crate::answer::Answer;
+use crate::compare::{Arm, Block, Tests};
+use crate::latency::{Calm, slower};
+use crate::policy::{Against, Measure, Sequential};
+use crate::rate::{self, Clumps};
+use crate::verdict::Measured;
+use crate::wealth::Wealth;
+
+/// What has been gathered about a metric.
+#[derive(Clone, Debug)]
+pub(crate) struct Events {
+    rule: Sequential,
+    tests: Tests,
+    /// Against a rate instead of an arm: the objective, or the absolute effect.
+    worse_than_rate: Wealth,
+    below_rate: Wealth,
+    clumps: Clumps,
+    calm: Calm,
+    /// How the reference usually is, from before the analysis on.
+    usual: Arm,
+    /// What was compared; halved now and then, so that what is late counts.
+    recent: Block,
+    all: Block,
+    /// The smallest ratio that matters, at the last window.
+    ratio: f64,
+    pub(crate) windows: u64,
+}
+
+/// Both arms together; beyond that, old events count half.
+const LONG_AGO: f64 = 4000.0;
+
+impl Events {
+    pub(crate) fn new(rule: Sequential, quantile: f64, cap: f64, cap_not_worse: f64) -> Self {
+        let tests = match rule.against() {
+            Against::Baseline | Against::Objective(_) => Tests::swap(cap, cap_not_worse),
+            Against::Primary => Tests::share(cap, cap_not_worse),
+        };
+        Self {
+            rule,
+            tests,
+            worse_than_rate: rate::worse(cap),
+            below_rate: rate::not_worse(cap_not_worse),
+            clumps: Clumps::default(),
+            calm: Calm::new(quantile),
+            usual: Arm::default(),
+            recent: Block::default(),
+            all: Block::default(),
+            ratio: 1.0 + rule.effect().relative().max(0.01),
+            windows: 0,
+        }
+    }
+
+    /// Learns from a window of the time before the analysis.
+    pub(crate) fn remember(&mut self, before: &Answer) {
+        match before {
+            Answer::Counts(arm) => self.usual.add(*arm),
+            Answer::Histogram { counts, .. } => self.calm.learn(counts),
+            Answer::Value(_) => {}
+        }
+    }
+
+    /// Takes a window in. `other` is the arm it is compared with, `beside` one that tells how things usually are.
+    pub(crate) fn feed(&mut self, canary: &Answer, other: Option<&Answer>, beside: Option<&Answer>, edges: &[f64]) {
+        let effect = self.rule.effect();
+        match (self.rule.measure(), canary) {
+            (Measure::Errors, Answer::Counts(seen)) => {
+                let counts = |answer: Option<&Answer>| match answer {
+                    Some(Answer::Counts(arm)) => *arm,
+                    Some(Answer::Histogram { .. } | Answer::Value(_)) | None => Arm::default(),
+                };
+                let block = Block { canary: *seen, other: counts(other) };
+                // Never more than the real effect in units of the usual rate, so a little more than what was seen of it.
+                let usual = (self.usual.events + 3.0) / (self.usual.requests + 1.0);
+                self.ratio = 1.0 + effect.relative().max(effect.absolute() / usual).max(0.01);
+                self.take(block);
+                self.usual.add(block.other);
+                self.usual.add(counts(beside));
+            }
+            (Measure::Quantile(quantile), Answer::Histogram { counts, .. }) => {
+                let found = match self.rule.against() {
+                    Against::Objective(limit) => {
+                        let place = edges.iter().position(|edge| *edge >= limit);
+                        place.map(|place| (place, 1.0 + effect.beside(1.0 - quantile.get()) / (1.0 - quantile.get())))
+                    }
+                    Against::Baseline | Against::Primary => self.calm.edge(edges, |edge| effect.beside(edge)),
+                };
+                let arm = |counts: &[f64], place| Arm { requests: counts.iter().sum(), events: slower(counts, place) };
+                let histogram = |answer: Option<&Answer>| match answer {
+                    Some(Answer::Histogram { counts, .. }) => Some(counts.clone()),
+                    Some(Answer::Counts(_) | Answer::Value(_)) | None => None,
+                };
+                let (other, beside) = (histogram(other), histogram(beside));
+                if let Some((place, ratio)) = found {
+                    self.ratio = ratio;
+                    let other = other.as_deref().map_or_else(Arm::default, |counts| arm(counts, place));
+                    self.take(Block { canary: arm(counts, place), other });
+                    self.usual.add(other);
+                }
+                other.iter().chain(&beside).for_each(|counts| self.calm.learn(counts));
+            }
+            (Measure::Errors | Measure::Quantile(_) | Measure::Mean, _) => {}
+        }
+    }
+
+    fn take(&mut self, block: Block) {
+        self.windows += 1;
+        for sum in [&mut self.recent, &mut self.all] {
+            sum.canary.add(block.canary);
+            sum.other.add(block.other);
+        }
+        if self.recent.canary.events + self.recent.other.events > LONG_AGO {
+            for arm in [&mut self.recent.canary, &mut self.recent.other] {
+                *arm = Arm { requests: arm.requests / 2.0, events: arm.events / 2.0 };
+            }
+        }
+        let expected = block.canary.requests * self.usual_rate();
+        self.clumps.add(block.canary.events, expected);
+        if let Some(objective) = self.objective() {
+            rate::bet_worse(&mut self.worse_than_rate, block.canary, objective);
+            let limit = objective + self.margin(objective);
+            rate::bet_not_worse(&mut self.below_rate, block.canary, limit, self.clumps.size());
+            return;
+        }
+        self.clumps.add(block.other.events, block.other.requests * self.usual_rate());
+        let absolute = self.absolute();
+        if absolute > 0.0 {
+            rate::bet_not_worse(&mut self.below_rate, block.canary, absolute, self.clumps.size());
+        }
+        self.tests.add(block, self.ratio);
+    }
+
+    /// The rate that events may have, if that is what the canary is compared with.
+    fn objective(&self) -> Option<f64> {
+        match (self.rule.against(), self.rule.measure()) {
+            (Against::Objective(_), Measure::Quantile(quantile)) => Some(1.0 - quantile.get()),
+            (Against::Objective(value), Measure::Errors | Measure::Mean) => Some(value),
+            (Against::Baseline | Against::Primary, _) => None,
+        }
+    }
+
+    fn margin(&self, objective: f64) -> f64 {
+        match self.rule.measure() {
+            Measure::Quantile(_) => self.rule.effect().relative() * objective,
+            Measure::Errors | Measure::Mean => self.rule.effect().beside(objective),
+        }
+    }
+
+    fn absolute(&self) -> f64 {
+        match self.rule.measure() {
+            Measure::Errors => self.rule.effect().absolute(),
+            Measure::Quantile(_) | Measure::Mean => 0.0,
+        }
+    }
+
+    fn usual_rate(&self) -> f64 {
+        if self.usual.requests > 0.0 { self.usual.rate() } else { self.all.canary.rate() }
+    }
+
+    pub(crate) fn worse(&self) -> f64 {
+        if self.objective().is_some() { self.worse_than_rate.total() } else { self.tests.worse.total() }
+    }
+
+    pub(crate) fn not_worse(&self) -> f64 {
+        match self.objective() {
+            Some(_) => self.below_rate.total(),
+            // Both disprove the same, so their mean does.
+            None if self.absolute() > 0.0 => (self.tests.not_worse.total() + self.below_rate.total()) / 2.0,
+            None => self.tests.not_worse.total(),
+        }
+    }
+
+    /// Whether the difference looks at least half as large as what matters. What is proven may still be small.
+    pub(crate) fn matters(&self) -> bool {
+        match self.objective() {
+            Some(objective) => self.recent.canary.rate() >= objective + self.margin(objective) / 2.0,
+            None => ratio_of(self.recent) >= sqrt(self.ratio),
+        }
+    }
+
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        if self.windows == 0 {
+            return None;
+        }
+        Some(match self.objective() {
+            Some(objective) => self.all.canary.rate() / objective,
+            None => ratio_of(self.all),
+        })
+    }
+
+    pub(crate) fn measured(&self) -> (Option<Measured>, Option<Measured>) {
+        if self.windows == 0 {
+            return (None, None);
+        }
+        let told = |arm: Arm| Measured::Counts { requests: arm.requests, events: arm.events };
+        let reference = self.objective().map_or_else(|| told(self.all.other), Measured::Value);
+        (Some(told(self.all.canary)), Some(reference))
+    }
+
+    /// Requests of the canary until it is shown not to be worse, if it is as good as the reference, has `canary` of them in
+    /// a window and the reference `other`.
+    pub(crate) fn needs(&self, canary: f64, other: f64, enough: f64) -> Option<f64> {
+        let usual = self.usual_rate();
+        let growth = match self.objective() {
+            Some(objective) => {
+                let rate = if self.usual.requests > 0.0 { usual } else { self.all.canary.rate() };
+                rate::growth(rate, objective + self.margin(objective), self.clumps.size())
+            }
+            None => {
+                let limit = self.absolute();
+                let alone = if limit > 0.0 { rate::growth(usual, limit, self.clumps.size()) } else { 0.0 };
+                let beside =
+                    if canary > 0.0 && other > 0.0 { Tests::growth(canary, other, usual, self.ratio) } else { 0.0 };
+                alone.max(beside)
+            }
+        };
+        // Bettors who did not believe in what is true cost something; it is lost once and then known.
+        let lacks = log(enough / self.not_worse().max(1e-6)) + if self.not_worse() < 2.0 { 0.5 } else { 0.2 };
+        (growth > 0.0 && lacks > 0.0).then(|| lacks / growth)
+    }
+}
+
+/// How many times as often the canary has events, drawn a little to 1 by half an event each.
+fn ratio_of(block: Block) -> f64 {
+    let rate = |arm: Arm, beside: Arm| {
+        let half =
+            if arm.requests + beside.requests > 0.0 { arm.requests / (arm.requests + beside.requests) } else { 0.5 };
+        (arm.events + half) / arm.requests.max(1e-9)
+    };
+    if block.canary.requests > 0.0 && block.other.requests > 0.0 {
+        rate(block.canary, block.other) / rate(block.other, block.canary)
+    } else {
+        1.0
+    }
+}
