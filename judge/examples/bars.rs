@@ -1,8 +1,9 @@
 //! Seeded rollouts of one error metric against the sequential judge: false alarms, detection, promotion, needs, speed.
+#![allow(clippy::unwrap_used, reason = "it may panic")]
 #![expect(clippy::print_stdout, reason = "it is all that this program does")]
 #![expect(clippy::disallowed_methods, reason = "speed is measured with a clock")]
 
-use judge::policy::{Against, Direction, Effect, Measure, Method, Metric, Rate, Sequential, Weight};
+use judge::policy::{Against, Direction, Effect, Measure, Method, Metric, Sequential, Weight};
 use judge::sample::{Arm, Entry, Event, Kind, Log, Mark, Outcome, Sample, Series};
 use judge::{Decision, Judge, Policy, judge};
 use rand::{Rng, SeedableRng};
@@ -159,6 +160,10 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let runs: u64 = arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(300);
     let only = arguments.next().unwrap_or_default();
+    let rates = arguments
+        .next()
+        .and_then(|rate| rate.parse().ok())
+        .map_or(vec![60.0, 600.0, 6000.0, 60_000.0], |rate| vec![rate]);
     let table = |name: &str, rate, ratio, weather, against| {
         let Row { worse, passed, median, failed } = row(runs, rate, ratio, weather, 1, 30, against);
         println!(
@@ -167,12 +172,12 @@ fn main() {
     };
     if only.is_empty() || only == "alarms" {
         for weather in [Weather::Independent, Weather::Clumped, Weather::Pods, Weather::Restarts] {
-            for rate in [60.0, 600.0, 6000.0, 60_000.0] {
+            for rate in rates.iter().copied() {
                 table("alarms", rate, 1.0, weather, Against::Baseline);
             }
         }
         for weather in [Weather::Independent, Weather::Clumped] {
-            for rate in [60.0, 600.0, 6000.0] {
+            for rate in rates.iter().copied() {
                 table("alarms, primary", rate, 1.0, weather, Against::Primary);
             }
         }
@@ -243,5 +248,4 @@ fn speed() {
         std::hint::black_box(judge.verdict());
     }
     println!("one decision: {:?}", begin.elapsed() / 100);
-    let _ = Rate::try_from(0.05);
 }

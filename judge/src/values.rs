@@ -126,7 +126,7 @@ impl Ranks {
         sorted.sort_by(f64::total_cmp);
         let margin = self.rule.effect.beside(ranks::median(&sorted));
         let highest = sorted.last().copied()?;
-        let beyond = canary.iter().filter(|point| **point > highest).count();
+        let beyond = canary.iter().filter(|point| **point > highest + margin / 2.0).count();
         let by_chance = beyond_by_chance(beyond, canary.len(), other.len());
         let shifted = test.p <= alpha * (1.0 - BEYOND) && shift >= margin / 2.0;
         let worse = shifted || by_chance <= alpha * BEYOND;

@@ -1,4 +1,5 @@
 //! From logs to verdicts.
+#![allow(clippy::unwrap_used, reason = "a test says enough by failing")]
 
 use std::num::NonZeroU32;
 
@@ -276,7 +277,7 @@ fn another_split_than_intended_is_said() {
     let mut writer = Writer::new();
     writer.mark(Event::Split { canary: 0.1, baseline: 0.1 });
     for _ in 0..60 {
-        let counts = |requests: f64| Outcome::Counts { requests, errors: 3.0 };
+        let counts = |requests: f64| Outcome::Counts { requests, errors: requests / 100.0 };
         writer.window("errors", &Kind::Counts, &[(Arm::Canary, counts(300.0)), (Arm::Baseline, counts(1000.0))]);
     }
     assert!(matches!(reason(&judge(&writer.log, &errors_beside_a_baseline())), Reason::WrongSplit { .. }));
