@@ -37,7 +37,11 @@ fn area(path: &Path, size: (u32, u32)) -> anyhow::Result<Area<'_>> {
 }
 
 /// Draws, and names the file if that fails.
-fn draw(path: &Path, size: (u32, u32), with: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::error::Error>>) -> anyhow::Result<()> {
+fn draw(
+    path: &Path,
+    size: (u32, u32),
+    with: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::error::Error>>,
+) -> anyhow::Result<()> {
     let area = area(path, size)?;
     with(&area).map_err(|error| anyhow!("drawing {}: {error}", path.display()))?;
     area.present().map_err(|error| anyhow!("writing {}: {error}", path.display()))
@@ -135,7 +139,13 @@ pub(crate) fn harm(path: &Path, rows: &[(String, Vec<Tally>)]) -> anyhow::Result
             .x_label_area_size(36)
             .y_label_area_size(250)
             .build_cartesian_2d((1.0_f64..100_000.0).log_scale(), 0.0..lanes)?;
-        chart.configure_mesh().disable_y_mesh().y_labels(0).x_desc("failed requests").light_line_style(TRANSPARENT).draw()?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .y_labels(0)
+            .x_desc("failed requests")
+            .light_line_style(TRANSPARENT)
+            .draw()?;
         for (row, (name, _)) in rows.iter().enumerate() {
             let at = chart.backend_coord(&(1.0, lanes - row as f64 - 0.5));
             area.draw(&Text::new(name.clone(), (14, at.1 - 6), ("sans-serif", 12).into_font().color(&BLACK)))?;

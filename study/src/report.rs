@@ -122,11 +122,18 @@ pub struct Report {
 impl Report {
     /// The page.
     pub fn markdown(&self) -> String {
-        let mut page = format!("# {}\n\nMade by `{}`; the same as JSON in `{}.json`.\n", self.title, self.command, self.name);
+        let mut page =
+            format!("# {}\n\nMade by `{}`; the same as JSON in `{}.json`.\n", self.title, self.command, self.name);
         if !self.bars.is_empty() {
             page += "\n| promised | found | holds |\n| --- | --- | --- |\n";
             for bar in &self.bars {
-                let _ = writeln!(page, "| {} | {} | {} |", bar.promise, bar.found, if bar.holds { "yes" } else { "**no**" });
+                let _ = writeln!(
+                    page,
+                    "| {} | {} | {} |",
+                    bar.promise,
+                    bar.found,
+                    if bar.holds { "yes" } else { "**no**" }
+                );
             }
         }
         for plot in &self.plots {

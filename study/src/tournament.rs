@@ -65,7 +65,8 @@ pub fn play(generator: &Generator, from: u64, count: u64, rules: &[Box<dyn Rule>
 pub fn play_one(rule: &dyn Rule, buckets: &[Bucket]) -> Played {
     let end = buckets.last().map_or(0, |bucket| bucket.at);
     let (answer, at) = rule.play(buckets).unwrap_or((Answer::GoOn, end));
-    let failed = buckets.iter().take_while(|bucket| bucket.at <= at).map(|bucket| u64::from(bucket.canary.errors)).sum();
+    let failed =
+        buckets.iter().take_while(|bucket| bucket.at <= at).map(|bucket| u64::from(bucket.canary.errors)).sum();
     Played { answer, at, failed }
 }
 

@@ -22,7 +22,8 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let errors = |rate, factor, promise| Case { rate, effect: Effect::errors(factor), metric: Metric::ErrorRatio, promise };
+    let errors =
+        |rate, factor, promise| Case { rate, effect: Effect::errors(factor), metric: Metric::ErrorRatio, promise };
     let slow = |rate, factor, promise| Case { rate, effect: Effect::slow_path(factor), metric: Metric::P99, promise };
     vec![
         errors(60.0, 4.0, None),
@@ -120,7 +121,8 @@ fn table(scenario: Scenario, rollouts: u64, rows: &[(Case, Vec<Tally>)]) -> Tabl
         rows: rows
             .iter()
             .map(|(case, tallies)| {
-                let cells = tallies.iter().flat_map(|tally| [tally.worse().into(), tally.minutes(Answer::Worse).into()]);
+                let cells =
+                    tallies.iter().flat_map(|tally| [tally.worse().into(), tally.minutes(Answer::Worse).into()]);
                 std::iter::once(Cell::from(name(case))).chain(cells).collect()
             })
             .collect(),

@@ -79,7 +79,9 @@ fn table(what: &str, rollouts: u64, rules: &[Box<dyn Rule>], played: &[(String, 
         rows: played
             .iter()
             .map(|(label, tallies)| {
-                std::iter::once(Cell::from(label.as_str())).chain(tallies.iter().map(|tally| tally.worse().into())).collect()
+                std::iter::once(Cell::from(label.as_str()))
+                    .chain(tallies.iter().map(|tally| tally.worse().into()))
+                    .collect()
             })
             .collect(),
     }

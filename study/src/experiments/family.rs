@@ -25,7 +25,10 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
             }
         }
         bars.push(Bar {
-            promise: format!("of {METRICS} metrics any is called worse in at most {} % of good releases", percent(alpha)),
+            promise: format!(
+                "of {METRICS} metrics any is called worse in at most {} % of good releases",
+                percent(alpha)
+            ),
             found: format!("at most {} % (up to {} %)", percent(worst.value()), percent(worst.interval().1)),
             holds: worst.value() <= alpha,
         });
@@ -37,7 +40,10 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
         bars,
         tables: vec![Table {
             title: "Good releases taken back for any of twenty metrics".to_owned(),
-            note: format!("{} rollouts of half an hour a row, 180 looks; each metric has weather of its own.", settings.rollouts(ROLLOUTS)),
+            note: format!(
+                "{} rollouts of half an hour a row, 180 looks; each metric has weather of its own.",
+                settings.rollouts(ROLLOUTS)
+            ),
             columns: ["weather, traffic", "α", "taken back"].map(str::to_owned).to_vec(),
             rows,
         }],

@@ -14,7 +14,12 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
     let mut rows = Vec::new();
     for scenario in [Scenario::Independent, Scenario::Clumped] {
         for (rate, factor) in [(600.0, 4.0), (600.0, 10.0), (6_000.0, 4.0), (6_000.0, 10.0), (60_000.0, 4.0)] {
-            let bad = Generator { plan: Plan::half_hour(rate), scenario, effect: Effect::errors(factor), seed: settings.seed };
+            let bad = Generator {
+                plan: Plan::half_hour(rate),
+                scenario,
+                effect: Effect::errors(factor),
+                seed: settings.seed,
+            };
             let rules = detection::rules(settings, &Generator { effect: Effect::NONE, ..bad }, Metric::ErrorRatio)?;
             let tallies = play(&bad, 0, settings.rollouts(ROLLOUTS), &rules);
             rows.push((format!("{scenario}, {rate}/min, errors ×{factor}"), tallies));

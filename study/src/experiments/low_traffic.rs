@@ -75,7 +75,8 @@ struct Told {
 
 fn estimates(settings: &Settings) -> anyhow::Result<(Table, Vec<Bar>)> {
     let judge = field::sequential(&[Metric::ErrorRatio], 0.05)?;
-    let generator = Generator { plan: LONG, scenario: Scenario::Independent, effect: Effect::NONE, seed: settings.seed };
+    let generator =
+        Generator { plan: LONG, scenario: Scenario::Independent, effect: Effect::NONE, seed: settings.seed };
     let mut buckets = Vec::new();
     let told: Vec<Told> = (0..settings.rollouts(LONG_ROLLOUTS))
         .map(|number| {
@@ -99,24 +100,32 @@ fn estimates(settings: &Settings) -> anyhow::Result<(Table, Vec<Bar>)> {
     let took = Median::of(told.iter().filter_map(|told| told.took).collect(), told.len());
     let Some(middle) = took.value else {
         let found = "most rollouts are not let through in two days".to_owned();
-        let table = Table { title: "The time still needed".to_owned(), note: found.clone(), columns: Vec::new(), rows: Vec::new() };
+        let table = Table {
+            title: "The time still needed".to_owned(),
+            note: found.clone(),
+            columns: Vec::new(),
+            rows: Vec::new(),
+        };
         return Ok((table, vec![Bar { promise: PROMISE.to_owned(), found, holds: false }]));
     };
     let mut rows = Vec::new();
     let mut best = Share::default();
     for part in PARTS {
         let minute = ((middle * part) as usize).max(1);
-        let said: Vec<(f64, f64)> = told
-            .iter()
-            .filter_map(|told| Some((told.total.get(minute - 1).copied()??, told.took?)))
-            .collect();
+        let said: Vec<(f64, f64)> =
+            told.iter().filter_map(|told| Some((told.total.get(minute - 1).copied()??, told.took?))).collect();
         let near = |said: f64, truth: f64| (said / truth - 1.0).abs() <= 0.3;
         let of_middle = Share::count(&said, |(said, _)| near(*said, middle));
         if part == PARTS[0] {
             best = of_middle;
         }
         let own = Share::count(&said, |(said, took)| near(*said, *took));
-        rows.push(vec![Cell::Number(minute as f64, 0), Cell::Number(said.len() as f64, 0), of_middle.into(), own.into()]);
+        rows.push(vec![
+            Cell::Number(minute as f64, 0),
+            Cell::Number(said.len() as f64, 0),
+            of_middle.into(),
+            own.into(),
+        ]);
     }
     let bar = Bar {
         promise: PROMISE.to_owned(),

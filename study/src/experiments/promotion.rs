@@ -27,12 +27,20 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
     let (label, bad, _) = worst.expect("scenarios are played");
     let share = bad[0].not_worse();
     let bar = Bar {
-        promise: format!("a release that is worse by exactly the declared effect (errors ×{}) is let through in at most 5 %", 1.0 + field::EFFECT),
+        promise: format!(
+            "a release that is worse by exactly the declared effect (errors ×{}) is let through in at most 5 %",
+            1.0 + field::EFFECT
+        ),
         found: format!("at most {} % (up to {} %), in {label}", percent(share.value()), percent(share.interval().1)),
         holds: share.value() <= 0.05,
     };
     let names = |what: &str| rules.iter().map(|rule| format!("{}: {what}", rule.name())).collect::<Vec<_>>();
-    let columns = [vec!["weather, traffic".to_owned()], names("worse, let through"), names("good, let through"), names("median min")];
+    let columns = [
+        vec!["weather, traffic".to_owned()],
+        names("worse, let through"),
+        names("good, let through"),
+        names("median min"),
+    ];
     let cells = |(label, bad, good): &(String, Vec<Tally>, Vec<Tally>)| {
         std::iter::once(Cell::from(label.as_str()))
             .chain(bad.iter().map(|tally| tally.not_worse().into()))

@@ -101,7 +101,8 @@ fn cases(incidents: &[Incident]) -> Vec<Case> {
         incident.rows.iter().filter(|row| row.normal == normal).cloned().collect()
     };
     let mut cases = Vec::new();
-    let faults: Vec<&Incident> = incidents.iter().filter(|incident| incident.rows.iter().any(|row| !row.normal)).collect();
+    let faults: Vec<&Incident> =
+        incidents.iter().filter(|incident| incident.rows.iter().any(|row| !row.normal)).collect();
     for incident in &faults {
         let name = format!("{} ({})", incident.fault, incident.name);
         cases.push(Case { name, fault: true, canary: half(incident, false), baseline: half(incident, true) });
@@ -174,7 +175,9 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<Report> {
             .iter()
             .filter(|(case, _)| case.fault)
             .map(|(case, shares)| {
-                std::iter::once(Cell::from(case.name.as_str())).chain(shares.iter().map(|share| (*share).into())).collect()
+                std::iter::once(Cell::from(case.name.as_str()))
+                    .chain(shares.iter().map(|share| (*share).into()))
+                    .collect()
             })
             .collect(),
     };

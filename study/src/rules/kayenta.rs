@@ -117,7 +117,11 @@ mod tests {
     fn it_is_blind_to_seven_points_of_ten() {
         let baseline = around_one(10);
         let canary = |high: usize| -> Vec<f64> {
-            around_one(10).iter().enumerate().map(|(number, value)| if number < high { 100.0 * value } else { *value }).collect()
+            around_one(10)
+                .iter()
+                .enumerate()
+                .map(|(number, value)| if number < high { 100.0 * value } else { *value })
+                .collect()
         };
         assert_eq!(RULE.classify(&canary(7), &baseline), Classification::Pass);
         assert_eq!(RULE.classify(&canary(9), &baseline), Classification::High);

@@ -81,6 +81,9 @@ mod tests {
     fn the_second_failure_ends_it_at_ten_minutes() {
         let canary: Vec<(u32, u32)> = (0..30).map(|minute| (1000, 40 + minute)).collect();
         let baseline: Vec<(u32, u32)> = (0..30).map(|minute| (1000, 5 + minute % 5)).collect();
-        assert_eq!(play(&PipeCd { metric: Metric::ErrorRatio, failure_limit: 1 }, &minutes(&canary, &baseline)), Some(10));
+        assert_eq!(
+            play(&PipeCd { metric: Metric::ErrorRatio, failure_limit: 1 }, &minutes(&canary, &baseline)),
+            Some(10)
+        );
     }
 }

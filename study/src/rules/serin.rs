@@ -1,9 +1,9 @@
 //! Serin's judge, given the same buckets as the rules of others, in the form in which the controller would log them.
 
+use judge::Judge;
 use judge::policy::{Against, Direction, Effect, Measure, Method, Policy, Rate, Sequential};
 use judge::sample::{Arm as LogArm, Entry, Event, Kind, Log, Mark, Millis, Outcome, Sample, Series};
 use judge::verdict::{Decision, Verdict};
-use judge::Judge;
 
 use super::{Answer, Metric, Rule};
 use crate::stream::{Arm, BOUNDS, BUCKET_SECONDS, Bucket};
@@ -26,7 +26,13 @@ pub struct Serin {
 
 impl Serin {
     /// The sequential method on these metrics, each `effect` times the reference or more being too much.
-    pub fn sequential(name: &str, metrics: &[Metric], against: Against, alpha: f64, effect: f64) -> anyhow::Result<Serin> {
+    pub fn sequential(
+        name: &str,
+        metrics: &[Metric],
+        against: Against,
+        alpha: f64,
+        effect: f64,
+    ) -> anyhow::Result<Serin> {
         let named = metrics.iter().enumerate().map(|(place, metric)| {
             let measure = match metric {
                 Metric::ErrorRatio => Measure::Errors,

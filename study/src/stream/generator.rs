@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn the_weight_rises_in_steps() {
         let buckets = rollout(&generator(Scenario::Independent, Effect::NONE), 0);
-        let weights: Vec<u8> = [-1, 0, 35, 36, 179].iter().map(|bucket| buckets[(180 + bucket) as usize].weight).collect();
+        let weights: Vec<u8> =
+            [-1, 0, 35, 36, 179].iter().map(|bucket| buckets[(180 + bucket) as usize].weight).collect();
         assert_eq!(weights, [0, 10, 10, 20, 50]);
         assert_eq!((buckets[179].at, buckets[180].at, buckets[359].at), (0, 10, 1800));
         assert_eq!(buckets[0].canary, Arm::default(), "the primary serves all of it");

@@ -37,8 +37,7 @@ impl Latency {
         let share = |(median, sigma): (f64, f64), scale: f64| {
             0.5 * erfc(-log(bound / (median * scale)) / sigma * std::f64::consts::FRAC_1_SQRT_2)
         };
-        (1.0 - self.slow_share) * share(FAST, self.scale)
-            + self.slow_share * share(SLOW, self.scale * self.slow_path)
+        (1.0 - self.slow_share) * share(FAST, self.scale) + self.slow_share * share(SLOW, self.scale * self.slow_path)
     }
 
     /// The histogram of `requests` requests.
