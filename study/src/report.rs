@@ -16,8 +16,8 @@ pub enum Cell {
     Text(String),
     /// A share, shown in percent.
     Share(Share),
-    /// A median in minutes.
-    Minutes(Median),
+    /// A median, in the unit that the head of its column names.
+    Median(Median),
     /// A number with the digits it is shown with.
     Number(f64, usize),
 }
@@ -30,7 +30,7 @@ impl Cell {
                 let (low, high) = share.interval();
                 format!("{} % ({}–{})", percent(share.value()), percent(low), percent(high))
             }
-            Cell::Minutes(median) => {
+            Cell::Median(median) => {
                 let number = |value: Option<f64>| value.map_or("∞".to_owned(), |value| format!("{value:.1}"));
                 match median.value {
                     Some(value) => format!("{value:.1} ({}–{})", number(median.low), number(median.high)),
@@ -62,7 +62,7 @@ impl From<Share> for Cell {
 
 impl From<Median> for Cell {
     fn from(median: Median) -> Cell {
-        Cell::Minutes(median)
+        Cell::Median(median)
     }
 }
 

@@ -109,7 +109,7 @@ impl Serin {
         let whole = self.log(streams);
         let mut log = Log { series: whole.series, entries: Vec::with_capacity(whole.entries.len()) };
         let mut judge = Judge::new(self.policy.clone());
-        let mut looks = 0;
+        let mut looks = 0_usize;
         let mut entries = whole.entries.into_iter().peekable();
         while let Some(entry) = entries.next() {
             let asked = |entry: &Entry| match entry {
@@ -120,7 +120,7 @@ impl Serin {
             log.entries.push(entry);
             let Some(at) = at.filter(|at| *at > BEGIN && entries.peek().and_then(asked) != Some(*at)) else { continue };
             looks += 1;
-            if looks % every == 0 {
+            if looks.is_multiple_of(every) {
                 judge.learn(&log);
                 if !each(((at - BEGIN) / 1000) as i32, &judge.verdict()) {
                     return;
