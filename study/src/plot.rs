@@ -12,7 +12,7 @@ use crate::tournament::Tally;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Colours that people who see few of them can tell apart.
-const COLOURS: [RGBColor; 8] = [
+const COLOURS: [RGBColor; 9] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -21,6 +21,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(86, 180, 233),
     RGBColor(100, 100, 100),
     RGBColor(0, 0, 0),
+    RGBColor(150, 75, 0),
 ];
 
 fn colour(index: usize) -> RGBColor {

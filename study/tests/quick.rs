@@ -6,7 +6,8 @@ use study::stream::{Effect, Generator, Plan, Scenario};
 use study::tournament::{Tally, play};
 
 fn judge() -> Box<dyn Rule> {
-    Box::new(Serin::sequential("judge", &[Metric::ErrorRatio], Against::Baseline, 0.05, 1.0).unwrap())
+    let judge = Serin::sequential("judge", &[Metric::ErrorRatio], Against::Baseline, 0.05, 1.0);
+    Box::new(judge.expect("a policy that can be judged by"))
 }
 
 fn played(scenario: Scenario, rate: f64, effect: Effect, rollouts: u64) -> Tally {
