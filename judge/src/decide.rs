@@ -19,7 +19,7 @@ impl Judge {
     pub(crate) fn decide(&self) -> Verdict {
         let ranked: Vec<Option<Ranked>> = self.states.iter().map(|state| self.ranked(state)).collect();
         let metrics: Vec<Evidence> =
-            pairs.zip(&ranked).map(|((state, _), ranked)| self.evidence(state, ranked)).collect();
+            self.states.iter().zip(&ranked).map(|(state, ranked)| self.evidence(state, ranked)).collect();
         let mut findings = self.findings.clone();
         let split = self.wrong_split();
         if let Some((intended, seen)) = split {
