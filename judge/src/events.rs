@@ -264,9 +264,15 @@ impl Events {
                 alone.max(beside)
             }
         };
-        // Bettors who did not believe in what is true cost something; it is lost once and then known.
-        let lacks = log(enough / self.not_worse().max(1e-6)) + if self.not_worse() < 2.0 { 0.5 } else { 0.2 };
-        (growth > 0.0 && lacks > 0.0).then(|| lacks / growth)
+        if growth <= 0.0 {
+            return None;
+        }
+        // What the traffic so far was worth on average, and what it came to: luck is believed the more, the later it is. What
+        // bettors lose who believe in something else is about what half of all rollouts are luckier by than the mean.
+        let total = log(enough) / growth;
+        let late = (self.all.canary.requests / total).min(1.0);
+        let (by_plan, by_luck) = (total * (1.0 - late), log(enough / self.not_worse().max(1e-9)).max(0.0) / growth);
+        Some(by_plan * (1.0 - late * late) + by_luck * late * late)
     }
 }
 
