@@ -29,19 +29,23 @@ impl Burn {
         self.first.get_or_insert(from);
         self.seen.push_back((from, to, arm));
         let longest = self.rule.windows().iter().map(|window| window.long).max().unwrap_or(0);
-        while self.seen.front().is_some_and(|(from, _, _)| from + longest < to) {
+        while self.seen.front().is_some_and(|(from, _, _)| from.saturating_add(longest) < to) {
             self.seen.pop_front();
         }
         let over = |length: Millis| {
             let mut sum = Arm::default();
-            self.seen.iter().rev().take_while(|(from, _, _)| from + length >= to).for_each(|(_, _, arm)| sum.add(*arm));
+            self.seen
+                .iter()
+                .rev()
+                .take_while(|(from, _, _)| from.saturating_add(length) >= to)
+                .for_each(|(_, _, arm)| sum.add(*arm));
             sum.rate() / self.rule.budget().get()
         };
         let pairs = self.rule.windows().iter();
         self.rate = pairs.map(|pair| over(pair.long).min(over(pair.short)) / pair.factor.get()).fold(0.0, f64::max);
         // One bad minute at the beginning is all of a long window; it counts once the short one is full.
         let shortest = self.rule.windows().iter().map(|pair| pair.short).min().unwrap_or(0);
-        if self.rate >= 1.0 && self.first.is_some_and(|first| first + shortest <= to) {
+        if self.rate >= 1.0 && self.first.is_some_and(|first| first.saturating_add(shortest) <= to) {
             self.since.get_or_insert(to);
         }
     }
@@ -49,7 +53,8 @@ impl Burn {
     /// Whether as much was seen as the shortest of the long windows asks for, and the budget does not burn.
     pub(crate) fn fine(&self) -> bool {
         let enough = self.rule.windows().iter().map(|pair| pair.long).min().unwrap_or(0);
-        let seen = self.first.zip(self.seen.back()).is_some_and(|(first, (_, to, _))| first + enough <= *to);
+        let seen =
+            self.first.zip(self.seen.back()).is_some_and(|(first, (_, to, _))| first.saturating_add(enough) <= *to);
         let requests: f64 = self.seen.iter().map(|(_, _, arm)| arm.requests).sum();
         self.since.is_none() && seen && requests > 0.0 && self.rate < 1.0
     }

@@ -40,17 +40,20 @@ impl Arm {
 }
 
 /// Ratios, as logarithms, that bettors believe in; a small one is also what clumps of errors need.
-const TILTS: [f64; 7] = [0.1, 0.2, 0.4, 0.7, 1.1, 1.6, 2.3];
-const TILT_SHARES: [f64; 7] = [0.03, 0.04, 0.08, 0.15, 0.33, 0.25, 0.07];
+const TILTS: [f64; 6] = [0.1, 0.2, 0.4, 0.8, 1.4, 2.2];
+const TILT_SHARES: [f64; 6] = [0.02, 0.04, 0.08, 0.2, 0.52, 0.1];
 const RATIOS: [f64; 5] = [1.3, 2.0, 4.0, 10.0, 50.0];
 const RATIO_SHARES: [f64; 5] = [0.1, 0.2, 0.38, 0.2, 0.07];
 /// What bettors against a worse canary believe of its ratio, as a power of the one that matters; and one with all in.
 const POWERS: [f64; 5] = [0.5, 0.0, -1.0, -2.0, -8.0];
 const POWER_SHARES: [f64; 5] = [0.15, 0.45, 0.2, 0.1, 0.05];
+/// Pods differ a little for good, on faster and slower nodes; a canary that has so many times the events of the other arm
+/// wins nothing on average yet.
+const TOLERATED: f64 = 1.1;
 /// Differences of so many standard deviations may be one burst, which may not be over yet.
 const STRONG: f64 = 1.8;
 /// Fewer requests are put together with those of the next window: what is rare tells nothing sooner, and bursts stay whole.
-const BLOCK: f64 = 30.0;
+const BLOCK: f64 = 16.0;
 
 /// The two questions about one metric.
 #[derive(Clone, Debug)]
@@ -87,7 +90,8 @@ impl Tests {
         }
         let block = std::mem::take(&mut self.pending);
         self.blocks += 1;
-        let skip = std::mem::replace(&mut self.after_burst, strong(block));
+        let skip = self.after_burst;
+        self.after_burst = !skip && strong(block);
         if !skip && canary.requests > 0.0 && other.requests > 0.0 && canary.events + other.events > 0.0 {
             self.bet(block, ratio);
         }
@@ -98,7 +102,7 @@ impl Tests {
         if self.swap {
             self.worse.fair(|place| swap_gain(block, TILTS[place]));
         } else {
-            let (share, seen) = shares(block, 1.0);
+            let (share, seen) = shares(block, TOLERATED);
             self.worse.multiply(|place| {
                 let believed = scaled(share, RATIOS[place]);
                 1.0 + (believed - share) / (share * (1.0 - share)) * (seen - share)
@@ -163,7 +167,8 @@ fn not_worse_stake(block: Block, ratio: f64, place: usize) -> f64 {
 fn swap_gain(block: Block, tilt: f64) -> f64 {
     let Block { canary, other } = block;
     let ratio = libm::exp(tilt);
-    let sizes = log((canary.requests + ratio * other.requests) / (ratio * canary.requests + other.requests));
+    let tolerated = TOLERATED * canary.requests;
+    let sizes = log((tolerated + ratio * other.requests) / (ratio * tolerated + other.requests));
     tanh((tilt * (canary.events - other.events) + (canary.events + other.events) * sizes) / 2.0)
 }
 
@@ -180,8 +185,8 @@ mod tests {
         })
     }
 
-    fn after(blocks: &[Block]) -> Tests {
-        let mut tests = Tests::swap(1e6, 20.0);
+    fn after(blocks: &[Block], cap: f64) -> Tests {
+        let mut tests = Tests::swap(cap, 20.0);
         for block in blocks {
             tests.add(*block, 2.0);
         }
@@ -190,16 +195,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn swapping_arms_wins_nothing_on_average(pairs in prop::collection::vec((arm(), arm()), 1..7)) {
+        fn swapping_arms_wins_nothing_on_average(
+            pairs in prop::collection::vec((arm(), arm()), 1..7),
+            cap in prop::sample::select(vec![1.5, 20.0, 1e6]),
+        ) {
             let ways = 1_u32 << pairs.len();
             let total: f64 = (0..ways).map(|way| {
                 let blocks: Vec<_> = pairs.iter().enumerate().map(|(place, (one, two))| {
                     let (canary, other) = if way >> place & 1 == 0 { (*one, *two) } else { (*two, *one) };
                     Block { canary, other }
                 }).collect();
-                after(&blocks).worse.total()
+                after(&blocks, cap).worse.total()
             }).sum();
-            prop_assert!((total / f64::from(ways) - 1.0).abs() < 1e-9, "{}", total / f64::from(ways));
+            prop_assert!(total / f64::from(ways) < 1.0 + 1e-9, "{}", total / f64::from(ways));
         }
 
         #[test]
@@ -207,8 +215,8 @@ mod tests {
             let block = Block { canary: block.0, other: block.1 };
             let mut worse = block;
             worse.canary.events = (worse.canary.events + more).min(worse.canary.requests);
-            prop_assert!(after(&[worse]).worse.total() >= after(&[block]).worse.total() - 1e-12);
-            prop_assert!(after(&[worse]).not_worse.total() <= after(&[block]).not_worse.total() + 1e-12);
+            prop_assert!(after(&[worse], 1e6).worse.total() >= after(&[block], 1e6).worse.total() - 1e-12);
+            prop_assert!(after(&[worse], 1e6).not_worse.total() <= after(&[block], 1e6).not_worse.total() + 1e-12);
         }
 
         #[test]
@@ -220,7 +228,9 @@ mod tests {
                 tests.add(Block { canary, other: Arm { requests: other, events: 1.0 - of_canary } }, 2.0);
                 tests.worse.total()
             };
-            prop_assert!((share * outcome(1.0) + (1.0 - share) * outcome(0.0) - 1.0).abs() < 1e-9);
+            let tolerated = scaled(share, TOLERATED);
+            prop_assert!((tolerated * outcome(1.0) + (1.0 - tolerated) * outcome(0.0) - 1.0).abs() < 1e-9);
+            prop_assert!(share * outcome(1.0) + (1.0 - share) * outcome(0.0) < 1.0);
         }
     }
 }

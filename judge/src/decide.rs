@@ -1,7 +1,7 @@
 //! From what was gathered to a verdict.
 
 use crate::judge::Judge;
-use crate::policy::{Method, Metric};
+use crate::policy::Method;
 use crate::ranks::beta_binomial_log_mixture;
 use crate::sample::{Arm, Millis};
 use crate::state::{State, Way};
@@ -17,10 +17,9 @@ const SPLIT_PRIOR: f64 = 100.0;
 
 impl Judge {
     pub(crate) fn decide(&self) -> Verdict {
-        let pairs = self.states.iter().zip(self.policy.metrics());
-        let ranked: Vec<Option<Ranked>> = pairs.clone().map(|(state, metric)| self.ranked(state, metric)).collect();
+        let ranked: Vec<Option<Ranked>> = self.states.iter().map(|state| self.ranked(state)).collect();
         let metrics: Vec<Evidence> =
-            pairs.zip(&ranked).map(|((state, _), ranked)| self.evidence(state, ranked)).collect();
+            self.states.iter().zip(&ranked).map(|(state, ranked)| self.evidence(state, ranked)).collect();
         let mut findings = self.findings.clone();
         let split = self.wrong_split();
         if let Some((intended, seen)) = split {
@@ -74,7 +73,7 @@ impl Judge {
             return open(Reason::FailedCheck { failed, limit }, None, None);
         }
         if self.states.iter().all(|state| state.windows() == 0) {
-            let ends = self.restarts.iter().map(|(_, at)| at + self.policy.warm_up).max();
+            let ends = self.restarts.iter().map(|(_, at)| at.saturating_add(self.policy.warm_up)).max();
             return match ends.filter(|_| self.states.iter().any(|state| state.warming > 0)) {
                 Some(until) => open(Reason::WarmingUp { until }, None, None),
                 None => open(Reason::NoData, None, None),
@@ -123,12 +122,12 @@ impl Judge {
         (harms && odds > -libm::log(SPLIT_ALPHA)).then_some((intended, seen))
     }
 
-    fn ranked(&self, state: &State, metric: &Metric) -> Option<Ranked> {
-        match (&state.way, &metric.method) {
-            (Way::Ranks(ranks), Method::MannWhitney(_)) => {
+    fn ranked(&self, state: &State) -> Option<Ranked> {
+        match &state.way {
+            Way::Ranks(ranks) => {
                 ranks.judge(self.policy.false_alarm_rate.get() * state.share, self.policy.false_promotion_rate.get())
             }
-            _ => None,
+            Way::Threshold(_) | Way::Events(_) | Way::Means(_) | Way::Burn(_) => None,
         }
     }
 

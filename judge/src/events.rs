@@ -15,6 +15,8 @@ use crate::wealth::Wealth;
 pub(crate) struct Events {
     rule: Sequential,
     tests: Tests,
+    /// Beside all that is not the canary, where there is a baseline and a primary.
+    quick: Tests,
     /// Against a rate instead of an arm: the objective, or the absolute effect.
     worse_than_rate: Wealth,
     below_rate: Wealth,
@@ -30,18 +32,29 @@ pub(crate) struct Events {
     pub(crate) windows: u64,
 }
 
+/// The part of the false alarm rate that is betted on the quick test. It finds an outage in half the time, and may be wrong
+/// where bursts do not hit arms in proportion to their traffic; the rest is safe from that.
+const QUICK: f64 = 0.25;
 /// Both arms together; beyond that, old events count half.
 const LONG_AGO: f64 = 4000.0;
 
 impl Events {
     pub(crate) fn new(rule: Sequential, quantile: f64, cap: f64, cap_not_worse: f64) -> Self {
-        let tests = match rule.against() {
-            Against::Baseline | Against::Objective(_) => Tests::swap(cap, cap_not_worse),
-            Against::Primary => Tests::share(cap, cap_not_worse),
+        // Where not being worse is shown in two ways, the mean of both has to be enough.
+        let ways = if rule.measure() == Measure::Errors && rule.effect().absolute() > 0.0 { 2.0 } else { 1.0 };
+        let cap_not_worse = match rule.against() {
+            Against::Objective(_) => cap_not_worse,
+            Against::Baseline | Against::Primary => ways * cap_not_worse,
         };
+        let tests = match rule.against() {
+            Against::Baseline => Tests::swap(cap / (1.0 - QUICK), cap_not_worse),
+            Against::Primary | Against::Objective(_) => Tests::share(cap, cap_not_worse),
+        };
+        let quick = Tests::share(cap / QUICK, cap_not_worse);
         Self {
             rule,
             tests,
+            quick,
             worse_than_rate: rate::worse(cap),
             below_rate: rate::not_worse(cap_not_worse),
             clumps: Clumps::default(),
@@ -63,8 +76,16 @@ impl Events {
         }
     }
 
-    /// Takes a window in. `other` is the arm it is compared with, `beside` one that tells how things usually are.
-    pub(crate) fn feed(&mut self, canary: &Answer, other: Option<&Answer>, beside: Option<&Answer>, edges: &[f64]) {
+    /// Takes a window in. `other` is the arm it is compared with, `beside` one that tells how things usually are; beside that,
+    /// a `young` canary is not compared.
+    pub(crate) fn feed(
+        &mut self,
+        canary: &Answer,
+        other: Option<&Answer>,
+        beside: Option<&Answer>,
+        edges: &[f64],
+        young: bool,
+    ) {
         let effect = self.rule.effect();
         match (self.rule.measure(), canary) {
             (Measure::Errors, Answer::Counts(seen)) => {
@@ -77,6 +98,9 @@ impl Events {
                 let usual = (self.usual.events + 3.0) / (self.usual.requests + 1.0);
                 self.ratio = 1.0 + effect.relative().max(effect.absolute() / usual).max(0.01);
                 self.take(block);
+                if !young {
+                    self.take_quick(block, counts(beside));
+                }
                 self.usual.add(block.other);
                 self.usual.add(counts(beside));
             }
@@ -97,7 +121,14 @@ impl Events {
                 if let Some((place, ratio)) = found {
                     self.ratio = ratio;
                     let other = other.as_deref().map_or_else(Arm::default, |counts| arm(counts, place));
-                    self.take(Block { canary: arm(counts, place), other });
+                    let block = Block { canary: arm(counts, place), other };
+                    self.take(block);
+                    if !young {
+                        self.take_quick(
+                            block,
+                            beside.as_deref().map_or_else(Arm::default, |counts| arm(counts, place)),
+                        );
+                    }
                     self.usual.add(other);
                 }
                 other.iter().chain(&beside).for_each(|counts| self.calm.learn(counts));
@@ -133,6 +164,14 @@ impl Events {
         self.tests.add(block, self.ratio);
     }
 
+    fn take_quick(&mut self, block: Block, beside: Arm) {
+        if beside.requests > 0.0 {
+            let mut all = block;
+            all.other.add(beside);
+            self.quick.add(all, self.ratio);
+        }
+    }
+
     /// The rate that events may have, if that is what the canary is compared with.
     fn objective(&self) -> Option<f64> {
         match (self.rule.against(), self.rule.measure()) {
@@ -161,7 +200,11 @@ impl Events {
     }
 
     pub(crate) fn worse(&self) -> f64 {
-        if self.objective().is_some() { self.worse_than_rate.total() } else { self.tests.worse.total() }
+        match self.rule.against() {
+            Against::Objective(_) => self.worse_than_rate.total(),
+            Against::Primary => self.tests.worse.total(),
+            Against::Baseline => (1.0 - QUICK) * self.tests.worse.total() + QUICK * self.quick.worse.total(),
+        }
     }
 
     pub(crate) fn not_worse(&self) -> f64 {
@@ -177,7 +220,11 @@ impl Events {
     pub(crate) fn matters(&self) -> bool {
         match self.objective() {
             Some(objective) => self.recent.canary.rate() >= objective + self.margin(objective) / 2.0,
-            None => ratio_of(self.recent) >= sqrt(self.ratio),
+            None => {
+                let Block { canary, other } = self.recent;
+                let error = sqrt(1.0 / (canary.events + 0.5) + 1.0 / (other.events + 0.5));
+                log(ratio_of(self.recent)) >= log(self.ratio) / 2.0 + error
+            }
         }
     }
 
@@ -217,9 +264,15 @@ impl Events {
                 alone.max(beside)
             }
         };
-        // Bettors who did not believe in what is true cost something; it is lost once and then known.
-        let lacks = log(enough / self.not_worse().max(1e-6)) + if self.not_worse() < 2.0 { 0.5 } else { 0.2 };
-        (growth > 0.0 && lacks > 0.0).then(|| lacks / growth)
+        if growth <= 0.0 {
+            return None;
+        }
+        // What the traffic so far was worth on average, and what it came to: luck is believed the more, the later it is. What
+        // bettors lose who believe in something else is about what half of all rollouts are luckier by than the mean.
+        let total = log(enough) / growth;
+        let late = (self.all.canary.requests / total).min(1.0);
+        let (by_plan, by_luck) = (total * (1.0 - late), log(enough / self.not_worse().max(1e-9)).max(0.0) / growth);
+        Some(by_plan * (1.0 - late * late) + by_luck * late * late)
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Judge {
     pub(crate) failed_checks: u32,
 }
 
+/// So long after their start, pods are not compared with old ones by the quick test, whatever the policy says of warm-up.
+const YOUNG: Millis = 90_000;
+
 /// A sample, read.
 #[derive(Clone, Debug)]
 struct Read {
@@ -105,7 +108,8 @@ impl Judge {
                 self.states.iter_mut().for_each(|state| state.traffic = Default::default());
             }
             Event::Restarted(arm) => {
-                self.restarts.retain(|(known, at)| *known != arm || at + self.policy.warm_up > mark.at);
+                let long = self.policy.warm_up.max(YOUNG);
+                self.restarts.retain(|(known, at)| *known != arm || at.saturating_add(long) > mark.at);
                 self.restarts.push((arm, mark.at));
             }
         }
@@ -216,8 +220,9 @@ impl Judge {
                 self.states[*metric].warming += 1;
             } else {
                 let enough = 1.0 / self.policy.false_promotion_rate.get();
+                let young = self.started_within(YOUNG, *from, *to, Arm::Canary);
                 let state = &mut self.states[*metric];
-                state.feed(*from, *to, answers);
+                state.feed(*from, *to, answers, young);
                 if state.odds_not_worse() >= enough * (1.0 - 1e-12) {
                     state.not_worse_since.get_or_insert(*to);
                 }
@@ -241,8 +246,12 @@ impl Judge {
     }
 
     fn warming(&self, from: Millis, to: Millis, arm: Arm) -> bool {
-        let warm_up = self.policy.warm_up;
-        warm_up > 0 && self.restarts.iter().any(|(of, at)| *of == arm && from < at + warm_up && to > *at)
+        self.started_within(self.policy.warm_up, from, to, arm)
+    }
+
+    /// Whether pods of the arm started in the window or so shortly before it.
+    fn started_within(&self, before: Millis, from: Millis, to: Millis, arm: Arm) -> bool {
+        before > 0 && self.restarts.iter().any(|(of, at)| *of == arm && from < at.saturating_add(before) && to > *at)
     }
 
     fn find(&mut self, metric: Option<String>, what: Trouble, at: Millis, times: u64) {

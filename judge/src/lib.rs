@@ -13,7 +13,7 @@
 //! let policy = Policy::new(vec![errors]).unwrap();
 //!
 //! let mut log = Log::default();
-//! for minute in 0..10 {
+//! for minute in 0..20 {
 //!     let (from, to) = (minute * 60_000, (minute + 1) * 60_000);
 //!     for (arm, errors) in [(Arm::Canary, 40.0), (Arm::Baseline, 5.0)] {
 //!         let series = Series { metric: "errors".into(), arm, kind: Kind::Counts, query: String::new() };

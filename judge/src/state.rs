@@ -154,8 +154,8 @@ impl State {
         dropped
     }
 
-    /// Takes a window in.
-    pub(crate) fn feed(&mut self, from: Millis, to: Millis, answers: &Answers) {
+    /// Takes a window in; pods of a `young` canary have just started.
+    pub(crate) fn feed(&mut self, from: Millis, to: Millis, answers: &Answers, young: bool) {
         let [Some(canary), primary, baseline] = answers else { return };
         let (other, beside) = match self.other {
             Some(Arm::Baseline) => (baseline.as_ref(), primary.as_ref()),
@@ -169,7 +169,7 @@ impl State {
         self.traffic.millis += (to - from) as f64;
         match &mut self.way {
             Way::Threshold(_) => {}
-            Way::Events(events) => events.feed(canary, other, beside, &self.edges),
+            Way::Events(events) => events.feed(canary, other, beside, &self.edges, young),
             Way::Means(means) => {
                 if let Some(canary) = canary.mean() {
                     means.feed(canary, other.and_then(Answer::mean));

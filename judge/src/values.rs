@@ -126,7 +126,7 @@ impl Ranks {
         sorted.sort_by(f64::total_cmp);
         let margin = self.rule.effect.beside(ranks::median(&sorted));
         let highest = sorted.last().copied()?;
-        let beyond = canary.iter().filter(|point| **point > highest).count();
+        let beyond = canary.iter().filter(|point| **point > highest + margin / 2.0).count();
         let by_chance = beyond_by_chance(beyond, canary.len(), other.len());
         let shifted = test.p <= alpha * (1.0 - BEYOND) && shift >= margin / 2.0;
         let worse = shifted || by_chance <= alpha * BEYOND;
@@ -163,7 +163,7 @@ mod tests {
     /// A baseline around 1 and a canary that has 100 times as much in some of its points.
     fn outliers(bad: usize) -> (bool, bool) {
         let other: Vec<f64> = (0..10).map(|n| 1.0 + f64::from(n) / 100.0).collect();
-        let canary: Vec<f64> = (0..10).map(|n| if n < bad { 100.0 } else { other[n] - 0.005 }.into()).collect();
+        let canary: Vec<f64> = (0..10).map(|n| if n < bad { 100.0 } else { other[n] - 0.005 }).collect();
         judged(&canary, &other)
     }
 
@@ -180,7 +180,7 @@ mod tests {
         assert!(!judged(&[0.0, 1.0, 2.0, 1.0, 0.0, 0.0], &[0.0; 6]).1, "sparse errors");
         assert_eq!(judged(&[3.0, 1.0, 2.0, 1.0, 4.0, 2.0], &[0.0; 6]), (true, false), "errors throughout");
         assert_eq!(judged(&[0.0; 6], &[0.0; 6]), (false, true), "no errors at all");
-        assert_eq!(judged(&[0.0; 6], &[3.0, 1.0, 2.0, 1.0, 4.0, 2.0]).0, false, "fewer errors");
+        assert!(!judged(&[0.0; 6], &[3.0, 1.0, 2.0, 1.0, 4.0, 2.0]).0, "fewer errors");
     }
 
     #[test]
