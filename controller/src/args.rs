@@ -57,7 +57,7 @@ pub struct ControllerArgs {
     /// Where word of pushes is received, as `:9292`; off when empty.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ADDRESS:PORT")]
     pub git_webhook_address: String,
-    /// Let GitSources name repositories of this machine by `file://`: whoever may write one reads what Serin can.
+    /// Let GitSources, and reverts, be of repositories of this machine (`file://`): whoever may write one reads what Serin can.
     #[arg(long, default_value = "false", hide_default_value = true, default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = go_bool, action = ArgAction::Set)]
     pub git_local_repositories: bool,
     /// Where people reach the dashboard, for links in notices.

@@ -49,6 +49,8 @@ pub struct Settings {
     pub min_interval: std::time::Duration,
     /// Where mirrors of repositories are kept.
     pub git_storage: PathBuf,
+    /// Write into repositories of this machine too.
+    pub git_local_repositories: bool,
     /// Refuse references into other namespaces.
     pub no_cross_namespace_refs: bool,
     /// Annotation prefix of the NGINX Ingress controller.

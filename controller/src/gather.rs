@@ -142,7 +142,7 @@ pub async fn secret_data(context: &Context, namespace: &str, name: &str) -> Resu
     Ok(object.map(|object| decode(&object)))
 }
 
-fn decode(secret: &Value) -> SecretData {
+pub(crate) fn decode(secret: &Value) -> SecretData {
     use base64::Engine as _;
     let data = secret.get("data").and_then(Value::as_object);
     data.into_iter()

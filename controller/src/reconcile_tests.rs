@@ -31,6 +31,7 @@ fn settings() -> Settings {
         metrics_server: "http://127.0.0.1:1".into(),
         min_interval: INTERVAL,
         git_storage: std::env::temp_dir().join("serin-git-tests"),
+        git_local_repositories: false,
         no_cross_namespace_refs: false,
         ingress_annotations_prefix: "nginx.ingress.kubernetes.io".into(),
         ingress_class: None,

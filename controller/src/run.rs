@@ -310,6 +310,7 @@ pub fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
         metrics_server: args.metrics_server.clone(),
         min_interval: args.min_interval,
         git_storage: given(&args.git_storage).map_or_else(|| std::env::temp_dir().join("serin-git"), PathBuf::from),
+        git_local_repositories: args.git_local_repositories,
         no_cross_namespace_refs: args.no_cross_namespace_refs,
         ingress_annotations_prefix: args.ingress_annotations_prefix.clone(),
         ingress_class: given(&args.ingress_class),

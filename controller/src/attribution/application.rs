@@ -75,7 +75,7 @@ impl Deployer for Application {
         json!({ "spec": { "syncPolicy": { "automated": kept.unwrap_or_else(|| json!({})) } } })
     }
 
-    /// Its credentials are Argo CD's own, and are kept in Secrets that are found by their URL alone.
+    /// Its credentials are Argo CD's own, kept in Secrets that are found by the URL in them: see `git_rollback`.
     fn secret(&self, _: &Value, _: &dyn Sight) -> Option<(String, String)> {
         None
     }

@@ -1,5 +1,6 @@
 //! The revert in Git of a revision that was taken back: beside the passes, a few at a time. See docs/adr/0013.
 
+mod argocd;
 mod files;
 mod hold;
 mod message;
@@ -20,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::attribution::{self, Sight};
 use crate::cache::CanaryKey;
 use crate::context::Context;
-use crate::gather::{SecretData, secret_data};
+use crate::gather::secret_data;
 
 pub use hold::{apply, seen};
 pub use work::{Access, Committed, Mirrors, Repositories, Written};
@@ -146,8 +147,11 @@ impl Rollbacks {
         let Ok(_turn) = self.shared.turns.acquire().await else {
             return GitOutcome::Delayed { message: "the controller is ending".into() };
         };
+        if let Some(message) = refused_here(&job.source, context.settings.git_local_repositories) {
+            return GitOutcome::Blocked { message };
+        }
         let data = match &secret {
-            None => SecretData::default(),
+            None => argocd::credentials(context, &job.canary, &job.source).await.unwrap_or_default(),
             Some((namespace, name)) => match secret_data(context, namespace, name).await {
                 Ok(Some(data)) => data,
                 Ok(None) => {
@@ -218,6 +222,12 @@ fn secret_of(canary: &CanaryKey, spec: &Spec, source: &Source, sight: &dyn Sight
     let (deployer, _, object) = attribution::deployer(source.applied_by.as_ref()?, sight)?;
     // Who applies the target is what its labels say, and whoever may write those is not let at the credentials of others.
     deployer.secret(&object, sight).filter(|(namespace, _)| **namespace == *canary.namespace)
+}
+
+/// Who names a repository may be anybody who can make an object of the operator's kind, and no file of ours is theirs.
+fn refused_here(source: &Source, local: bool) -> Option<String> {
+    let url = source.repository.as_deref().filter(|url| !local && url.starts_with("file:"))?;
+    Some(format!("{url} is on this machine, and Serin runs without --git-local-repositories; revert it by hand"))
 }
 
 /// Where mirrors of repositories are kept, one folder each.

@@ -365,6 +365,18 @@ impl Sight for Flux {
 }
 
 #[test]
+fn repositories_of_this_machine_are_written_only_where_that_is_allowed() {
+    for (url, local, refused) in [
+        ("file:///srv/shop", false, true),
+        ("file:///srv/shop", true, false),
+        ("https://git.example.com/shop", false, false),
+    ] {
+        let source = Source { repository: Some(url.into()), ..Source::default() };
+        assert_eq!(super::refused_here(&source, local).is_some(), refused, "{url}");
+    }
+}
+
+#[test]
 fn credentials_of_another_namespace_are_not_used() {
     let canary = CanaryKey::new("eve", "shop");
     let secret = |namespace: &'static str, own: Option<&str>| {
