@@ -1,5 +1,8 @@
-//! How fast and how large the Git agent is, and how fast the rollback in Git, as a process of its own before a Kubernetes in memory. Takes minutes, so it runs
-//! only when asked for: `SERIN_BIN=target/release/serin cargo test -p cli --test agent_bars -- --ignored --nocapture`.
+//! How fast and how large the Git agent is, and how fast the rollback in Git, as a process of its own before a Kubernetes in
+//! memory. Takes minutes, so it runs only when asked for:
+//! `SERIN_BIN=target/release/serin cargo test -p cli --test agent_bars -- --ignored --nocapture`.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -94,11 +97,11 @@ async fn from_a_commit_to_the_cluster() {
         setting.tell("failing");
         setting.until("rest", || setting.is_given_back("bad")).await;
     }
-    println!("commit to canary scaled up, by a push:           {}", told(&mut pushed));
-    println!("commit to canary scaled up, looked for every 2 s: {}", told(&mut looked));
-    println!("one of 1,000 files, from the push to the object: {}", told(&mut applied));
-    println!("from the verdict to the revert commit: {}", told(&mut reverted));
-    println!(
+    eprintln!("commit to canary scaled up, by a push:           {}", told(&mut pushed));
+    eprintln!("commit to canary scaled up, looked for every 2 s: {}", told(&mut looked));
+    eprintln!("one of 1,000 files, from the push to the object: {}", told(&mut applied));
+    eprintln!("from the verdict to the revert commit: {}", told(&mut reverted));
+    eprintln!(
         "memory of the whole controller: {} MiB resident, {} MiB at most",
         setting.memory("VmRSS"),
         setting.memory("VmHWM")
@@ -204,8 +207,11 @@ impl Setting {
             && self.of(CANARY, name, "/status/phase") == "Progressing"
     }
 
-    /// The release before stands there again, and nobody is held.
+    /// The release before stands there again, by a commit that is known, and nobody is held.
     fn is_given_back(&self, name: &str) -> bool {
+        if !self.of(CANARY, name, "/status/source/provisional").is_null() {
+            return false;
+        }
         let image = self.of(DEPLOYMENT, name, "/spec/template/spec/containers/0/image");
         let held = self.of(GIT_SOURCE, "failing", "/metadata/annotations/serin.dev~1hold");
         image == format!("acme/{name}:1") && held.is_null() && self.replicas(name) == 0
@@ -218,7 +224,7 @@ impl Setting {
     }
 
     fn configured(&self, number: usize, round: usize) -> bool {
-        self.of(CONFIG_MAP, &format!("c{number}"), "/data/key") == round.to_string()
+        self.of(CONFIG_MAP, &format!("c{number}"), "/data/key").as_str() == Some(round.to_string().as_str())
     }
 
     fn is_ready(&self, name: &str) -> bool {
