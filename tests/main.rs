@@ -3,3 +3,4 @@
 mod chaos;
 mod fleet;
 mod golden;
+mod kills;

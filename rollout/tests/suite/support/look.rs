@@ -49,6 +49,7 @@ impl Look {
                     source: None,
                 }),
                 primary: Some(PrimarySeen { revision: Some("old".into()), readiness: Readiness::Ready }),
+                baseline: None,
                 apex: true,
                 traffic,
                 deployer: None,
