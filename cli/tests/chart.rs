@@ -76,9 +76,10 @@ fn rights_name_every_verb_and_resource() {
     let objects = template(&helm, &json!({})).expect("the chart renders");
     let role = of_kind(&objects, "ClusterRole")[0];
     assert!(!role.to_string().contains('*'), "{role}");
-    // A Canary that was made from a template goes with the annotation; nothing else is deleted.
-    assert_eq!(role.to_string().matches("delete").count(), 1, "{role}");
+    // A Canary that was made from a template goes with the annotation, and an old record goes; nothing else is deleted.
+    assert_eq!(role.to_string().matches("delete").count(), 2, "{role}");
     assert!(verbs(role, "flagger.app", "canaries").contains(&"delete".to_owned()));
+    assert!(verbs(role, "serin.dev", "canaryruns").contains(&"delete".to_owned()));
     assert_eq!(verbs(role, "", "pods"), Vec::<String>::new());
     assert_eq!(verbs(role, "flagger.app", "metrictemplates"), ["get", "list", "watch"]);
     assert_eq!(verbs(role, "", "secrets"), ["get", "list", "watch", "create", "patch"]);

@@ -157,7 +157,7 @@ fn ready(status: &Value) -> &Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_weight_step_costs_the_status_the_route_and_an_event() {
+async fn a_weight_step_costs_the_status_the_route_its_record_and_an_event() {
     let world = World::start();
     world.under_way().await;
     // In the middle of a step nothing is under way.
@@ -173,7 +173,8 @@ async fn a_weight_step_costs_the_status_the_route_and_an_event() {
         assert_eq!(of("PATCH", "/canaries/web/status"), 1, "weight {weight}: {requests:#?}");
         assert_eq!(of("PATCH", "/traefikservices/web"), 1, "weight {weight}: {requests:#?}");
         assert_eq!(of("POST", "/events"), 1, "weight {weight}: {requests:#?}");
-        assert_eq!(requests.len(), 3, "weight {weight}: {requests:#?}");
+        assert_eq!(of("PATCH", "/canaryruns/"), 1, "weight {weight}: {requests:#?}");
+        assert_eq!(requests.len(), 4, "weight {weight}: {requests:#?}");
     }
 }
 

@@ -19,7 +19,8 @@
 //!     },
 //! }))
 //! .unwrap();
-//! let router = RouterAbility { name: "traefik", weights: true, matches: false, mirror: false, affinity: false };
+//! let router =
+//!     RouterAbility { name: "traefik", weights: true, matches: false, mirror: false, affinity: false, baseline: false };
 //! let second = std::time::Duration::from_secs(1);
 //! let defaults =
 //!     Defaults { provider: "traefik", routers: &[router], min_interval: 10 * second, no_cross_namespace_refs: false };

@@ -16,8 +16,8 @@ pub(super) static ROUTER: GatewayApi = GatewayApi;
 pub(super) struct GatewayApi;
 
 static ABILITIES: [RouterAbility; 2] = [
-    RouterAbility { name: "gatewayapi:v1", weights: true, matches: true, mirror: true, affinity: true, baseline: true },
-    RouterAbility { name: "gatewayapi:v1beta1", weights: true, matches: true, mirror: true, affinity: true, baseline: true },
+    RouterAbility { name: "gatewayapi:v1", weights: true, matches: true, mirror: true, affinity: true, baseline: false },
+    RouterAbility { name: "gatewayapi:v1beta1", weights: true, matches: true, mirror: true, affinity: true, baseline: false },
 ];
 
 const V1: Kind = Kind { group: "gateway.networking.k8s.io", version: "v1", kind: "HTTPRoute", plural: "httproutes" };

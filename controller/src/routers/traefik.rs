@@ -11,7 +11,7 @@ pub(super) static ROUTER: Traefik = Traefik;
 pub(super) struct Traefik;
 
 static ABILITIES: [RouterAbility; 1] =
-    [RouterAbility { name: "traefik", weights: true, matches: false, mirror: false, affinity: false, baseline: true }];
+    [RouterAbility { name: "traefik", weights: true, matches: false, mirror: false, affinity: false, baseline: false }];
 
 const TRAEFIK_SERVICE: Kind =
     Kind { group: "traefik.io", version: "v1alpha1", kind: "TraefikService", plural: "traefikservices" };

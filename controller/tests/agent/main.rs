@@ -7,6 +7,5 @@ mod drift;
 mod faults;
 mod real;
 mod rendering;
-mod round;
 mod whole;
 mod world;

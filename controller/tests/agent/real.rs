@@ -12,18 +12,18 @@ use serde_json::json;
 use crate::world::*;
 
 /// A repository on disk.
-pub(crate) struct Repository {
+struct Repository {
     folder: tempfile::TempDir,
 }
 
 impl Repository {
-    pub(crate) fn new() -> Repository {
+    fn new() -> Repository {
         let repository = Repository { folder: tempfile::tempdir().unwrap() };
         repository.git(&["init", "--quiet", "--initial-branch=main"]);
         repository
     }
 
-    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+    fn git(&self, arguments: &[&str]) -> String {
         let settings = ["-c", "user.name=Mia", "-c", "user.email=mia@example.com", "-c", "commit.gpgSign=false"];
         let mut command = Command::new("git");
         for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
@@ -34,23 +34,19 @@ impl Repository {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.folder.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
 
-    pub(crate) fn read(&self, path: &str) -> String {
-        std::fs::read_to_string(self.folder.path().join(path)).unwrap_or_default()
-    }
-
-    pub(crate) fn commit(&self, message: &str) -> String {
+    fn commit(&self, message: &str) -> String {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
         self.git(&["rev-parse", "HEAD"])
     }
 
-    pub(crate) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("file://{}", self.folder.path().display())
     }
 }
