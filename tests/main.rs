@@ -3,4 +3,5 @@
 mod chaos;
 mod fleet;
 mod golden;
+mod kills;
 mod records;

@@ -76,10 +76,13 @@ fn rights_name_every_verb_and_resource() {
     let objects = template(&helm, &json!({})).expect("the chart renders");
     let role = of_kind(&objects, "ClusterRole")[0];
     assert!(!role.to_string().contains('*'), "{role}");
-    // A Canary that was made from a template goes with the annotation, and an old record goes; nothing else is deleted.
-    assert_eq!(role.to_string().matches("delete").count(), 2, "{role}");
-    assert!(verbs(role, "flagger.app", "canaries").contains(&"delete".to_owned()));
-    assert!(verbs(role, "serin.dev", "canaryruns").contains(&"delete".to_owned()));
+    // A Canary that was made from a template goes with the annotation, a baseline with its analysis, and an old record goes;
+    // nothing else is deleted.
+    assert_eq!(role.to_string().matches("delete").count(), 4, "{role}");
+    let deleted = [("flagger.app", "canaries"), ("apps", "deployments"), ("", "services"), ("serin.dev", "canaryruns")];
+    for (group, resource) in deleted {
+        assert!(verbs(role, group, resource).contains(&"delete".to_owned()), "{resource}");
+    }
     assert_eq!(verbs(role, "", "pods"), Vec::<String>::new());
     assert_eq!(verbs(role, "flagger.app", "metrictemplates"), ["get", "list", "watch"]);
     assert_eq!(verbs(role, "", "secrets"), ["get", "list", "watch", "create", "patch"]);
@@ -135,6 +138,7 @@ fn rights_cover_what_the_controller_says_it_needs() {
             ("leases", _) => &["get", "create", "update"],
             ("canaryruns", _) => &["get", "list", "create", "patch", "delete"],
             ("canaries", _) => &["get", "list", "watch", "create", "patch", "delete"],
+            ("deployments" | "services", _) => &["get", "list", "watch", "create", "patch", "delete"],
             (_, true) => &["get", "list", "watch", "create", "patch"],
             (_, false) => &["get", "list", "watch"],
         };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rollout::desired::{Desired as Wanted, PrimaryAction, ScaleAction};
+use rollout::desired::{BaselineAction, Desired as Wanted, PrimaryAction, ScaleAction};
 use serde_json::Value;
 
 use crate::objects::{Desired, Kind, Lookup, kinds};
@@ -59,7 +59,11 @@ async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> R
     let Some((target, tracked)) = &scene.target else {
         // Without a target there is still traffic to be sent where it is served.
         let routes = wanted.routes.then(|| scene.router.render(&scene.route(&wanted.intent), scene.view));
-        return Ok(routes.transpose()?.unwrap_or_default());
+        let mut objects = routes.transpose()?.unwrap_or_default();
+        if wanted.baseline == BaselineAction::Remove {
+            objects.extend(workloads::remove_baseline(scene.spec));
+        }
+        return Ok(objects);
     };
     let plan = scene.plan(target, tracked)?;
     let view = scene.view;
@@ -98,6 +102,12 @@ async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> R
         };
         objects.extend(workloads::autoscaler(&plan, view, mode)?);
     }
+    if let (BaselineAction::Run { beside }, Some(primary)) = (&wanted.baseline, primary) {
+        let size = target.pointer("/spec/replicas").map_or(Some(1), Value::as_i64).filter(|size| *size > 0);
+        let live = scene.baseline.as_deref();
+        objects.push(workloads::baseline_service(&plan, view));
+        objects.push(workloads::desired_baseline(&plan, primary, live, beside, size.unwrap_or(replicas)));
+    }
     if wanted.routes {
         objects.push(workloads::apex_service(&plan, view));
         objects.extend(scene.router.render(&scene.route(&wanted.intent), view)?);
@@ -109,6 +119,9 @@ async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> R
             objects.push(workloads::scale(kind, target, &scene.spec.target.name, ScaleTo::FromZero { replicas }));
         }
         ScaleAction::Down => objects.push(workloads::scale(kind, target, &scene.spec.target.name, ScaleTo::Zero)),
+    }
+    if wanted.baseline == BaselineAction::Remove {
+        objects.extend(workloads::remove_baseline(scene.spec));
     }
     if wanted.revert {
         objects.extend(workloads::revert_apex(&plan, &whole_apex(scene).await?, scene.heir.as_ref()));

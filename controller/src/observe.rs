@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rollout::desired::Intent;
 use rollout::spec::MetricSource;
-use rollout::{Command, Desired, Observation, PrimarySeen, Readiness, Spec, Stage, State, TargetSeen, Traffic};
+use rollout::{BaselineSeen, Command, Observation, PrimarySeen, Readiness, Spec, Stage, State, TargetSeen, Traffic};
 use serde_json::Value;
 
 use crate::attribution;
@@ -45,6 +45,8 @@ pub struct Scene<'a> {
     pub target: Option<(Arc<Value>, Tracked)>,
     /// The primary, when it exists.
     pub primary: Option<Arc<Value>>,
+    /// The copy of the primary that the canary is compared with, when the Canary has made one.
+    pub baseline: Option<Arc<Value>>,
     /// The router.
     pub router: &'static dyn Router,
     /// The owner of what users reach when the Canary goes: a reference to the workload that asked for it by annotation.
@@ -78,7 +80,9 @@ impl<'a> Scene<'a> {
             view.get_in(kind, &namespace, &name);
         }
         let router = routers::by_name(&spec.provider).ok_or_else(|| unknown_router(&spec.provider))?;
-        let scene = Scene { context, view, owner, spec, target, primary, router, heir: None };
+        let baseline = view.get(kind, &spec.baseline_name()).filter(|baseline| owner.controls(baseline));
+        problems.extend(taken_by_others(view, owner, spec));
+        let scene = Scene { context, view, owner, spec, target, primary, baseline, router, heir: None };
         if let Some((target, tracked)) = &scene.target
             && let Err(problem) = scene.plan(target, tracked)
         {
@@ -180,6 +184,7 @@ impl<'a> Scene<'a> {
                 now,
             ),
         });
+        let baseline = self.baseline_seen(state, canary_since, now);
         let deleting = canary.pointer("/metadata/deletionTimestamp").is_some();
         let apex = plan.as_ref().is_some_and(|plan| {
             // What the Canary owns goes with it and need not be given back, unless there is somebody to have it.
@@ -201,6 +206,7 @@ impl<'a> Scene<'a> {
             command: command(canary),
             target,
             primary,
+            baseline,
             apex,
             traffic: self.traffic(state),
             deployer: git_rollback::seen(self.view.canary(), spec, state, self.view),
@@ -208,10 +214,34 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// What is left of a baseline is one: also a Service without pods is to be taken away.
+    fn baseline_seen(&self, state: &State, since: Option<Timestamp>, now: Timestamp) -> Option<BaselineSeen> {
+        let spec = self.spec;
+        let Some(workload) = &self.baseline else {
+            let service = self.view.get(kinds::SERVICE, &spec.baseline_service_name())?;
+            let gone = || Readiness::NotYet("its workload is gone".into());
+            return self.owner.controls(&service).then(|| BaselineSeen {
+                readiness: gone(),
+                serves: false,
+                cost: crds::BaselineStatus::default(),
+            });
+        };
+        let (percent, deadline) = (spec.canary_ready_percent, spec.progress_deadline);
+        let readiness = workloads::readiness(spec.target.kind, workload, percent, deadline, since, now);
+        let beside = state.applied.as_ref().map(|applied| applied.id.as_str());
+        Some(workloads::baseline_seen(workload, beside, readiness))
+    }
+
     fn traffic(&self, state: &State) -> Traffic {
-        let intent = Desired::untouched(state).intent;
+        let intent = Intent::of(self.spec, state);
         match self.router.observe(&self.route(&intent), self.view) {
-            Ok(Observed::Split { canary_weight, mirrored }) => Traffic::Split { weight: canary_weight, mirrored },
+            Ok(Observed::Split { baseline_weight, .. }) if baseline_weight != intent.baseline_weight => {
+                let (name, wanted) = (self.spec.baseline_service_name(), intent.baseline_weight);
+                Traffic::Pending(format!("the routes send {baseline_weight} % to {name}, {wanted} % is wanted"))
+            }
+            Ok(Observed::Split { canary_weight, baseline_weight: _, mirrored }) => {
+                Traffic::Split { weight: canary_weight, mirrored }
+            }
             Ok(Observed::Pending(why)) => Traffic::Pending(why),
             Ok(Observed::Missing) => Traffic::Missing,
             Err(problem) => Traffic::Broken(problem.to_string()),
@@ -240,6 +270,22 @@ pub(crate) async fn track(
         found.push((reference, seen));
     }
     Ok(workloads::track(target, found))
+}
+
+/// That somebody else has what the baseline would be called.
+fn taken_by_others(view: &View, owner: &Owner, spec: &Spec) -> Option<(String, String)> {
+    let workload = workloads::object_kind(spec.target.kind);
+    let names = [(workload, spec.baseline_name()), (kinds::SERVICE, spec.baseline_service_name())];
+    let (kind, name) = names
+        .into_iter()
+        .filter(|_| spec.runs_baseline())
+        .find(|(kind, name)| view.get(*kind, name).is_some_and(|object| !owner.controls(&object)))?;
+    let message = format!(
+        "{} {name} is not this Canary's, and its baseline would be called so; delete or rename it, or write \
+         baseline: Primary",
+        kind.kind
+    );
+    Some(("BaselineNameTaken".to_owned(), message))
 }
 
 fn unknown_router(name: &str) -> ApiProblem {

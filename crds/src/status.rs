@@ -59,6 +59,26 @@ impl Phase {
     }
 }
 
+/// The copy of the primary that the canary is compared with, and what it costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BaselineStatus {
+    /// How many pods it has.
+    pub pods: u32,
+    /// CPU that they request together, as `200m`.
+    pub cpu: String,
+    /// Memory that they request together, as `128Mi`.
+    pub memory: String,
+}
+
+impl std::fmt::Display for BaselineStatus {
+    /// `2 pods, 200m CPU, 128Mi of memory`.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pods = if self.pods == 1 { "pod" } else { "pods" };
+        write!(formatter, "{} {pods}, {} CPU, {} of memory", self.pods, self.cpu, self.memory)
+    }
+}
+
 /// The status of a Canary.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -146,6 +166,9 @@ pub struct CanaryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub unavailable_since: Option<Timestamp>,
+    /// Serin: the copy of the primary that the canary is compared with, as long as it takes part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<BaselineStatus>,
     /// Serin: what is still to be done or told after the phase was written; empty when all is done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<String>,

@@ -1,5 +1,6 @@
 //! What should be true of the cluster. The shell renders it into objects and writes what differs.
 
+use crate::spec::Spec;
 use crate::state::{Cookies, Stage, State};
 
 /// What should be true after this pass.
@@ -15,6 +16,8 @@ pub struct Desired {
     pub primary: PrimaryAction,
     /// What to do with the target's scale.
     pub target: ScaleAction,
+    /// What to do with the copy of the primary that the canary is compared with.
+    pub baseline: BaselineAction,
     /// The target should be given back: apex Service and routes as before Serin.
     pub revert: bool,
     /// What to do with the finalizer.
@@ -28,6 +31,8 @@ pub struct Desired {
 pub struct Intent {
     /// Percent of the traffic for the canary, 0 to 100. In A/B testing 100 means: those who match, all of them.
     pub canary_weight: u8,
+    /// Percent of the traffic for the copy of the primary that the canary is compared with.
+    pub baseline_weight: u8,
     /// The canary gets a copy of the traffic.
     pub mirrored: bool,
     /// Session cookies, as whole `name=value` pairs.
@@ -58,6 +63,20 @@ pub enum ScaleAction {
     Down,
 }
 
+/// What to do with the copy of the primary that the canary is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BaselineAction {
+    /// Leave it alone.
+    Keep,
+    /// It runs as large as the canary.
+    Run {
+        /// The revision of the canary: its pods are as old as those of that revision.
+        beside: String,
+    },
+    /// It goes, and its Service.
+    Remove,
+}
+
 /// What to do with the finalizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinalizerAction {
@@ -78,6 +97,20 @@ pub enum HoldAction {
     Set,
     /// Let it go on.
     Lift,
+}
+
+impl Intent {
+    /// Where traffic should go in this state.
+    pub fn of(spec: &Spec, state: &State) -> Intent {
+        Intent { baseline_weight: baseline_weight(spec, state), ..Desired::untouched(state).intent }
+    }
+}
+
+/// The same share as the canary; where that is more than half, what the canary leaves.
+fn baseline_weight(spec: &Spec, state: &State) -> u8 {
+    let weight = state.stage.weight();
+    let takes_part = state.baseline.is_some() && spec.runs_baseline() && state.stage.analyses();
+    if takes_part { weight.min(100_u8.saturating_sub(weight)) } else { 0 }
 }
 
 impl Desired {
@@ -109,11 +142,12 @@ impl Desired {
             }
         }
         Desired {
-            intent: Intent { canary_weight: weight, mirrored: state.stage.mirrored(), cookies },
+            intent: Intent { canary_weight: weight, baseline_weight: 0, mirrored: state.stage.mirrored(), cookies },
             services: false,
             routes: false,
             primary: PrimaryAction::Keep,
             target: ScaleAction::Keep,
+            baseline: BaselineAction::Keep,
             revert: false,
             finalizer: FinalizerAction::Keep,
             hold: HoldAction::Keep,

@@ -133,7 +133,7 @@ pub fn add(known: &mut Log, gathered: &[Gathered], weight: u8, baseline: Baselin
     }
     let canary = f64::from(weight) / 100.0;
     let beside = match baseline {
-        Baseline::Concurrent => canary,
+        Baseline::Concurrent => f64::from(weight.min(100_u8.saturating_sub(weight))) / 100.0,
         Baseline::Primary | Baseline::None => 0.0,
     };
     let split = Event::Split { canary, baseline: beside };

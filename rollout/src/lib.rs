@@ -43,6 +43,7 @@
 //!     command: None,
 //!     target: Some(target),
 //!     primary: None,
+//!     baseline: None,
 //!     apex: false,
 //!     traffic: Traffic::Missing,
 //!     deployer: None,
@@ -84,8 +85,8 @@ pub mod times;
 pub use desired::Desired;
 pub use effect::{Effect, Owed};
 pub use observation::{
-    Answers, Applied, Ask, Command, DeployerSeen, GitOutcome, History, Memory, Observation, PrimarySeen, Settings,
-    SourceSeen, TargetSeen, Traffic,
+    Answers, Applied, Ask, BaselineSeen, Command, DeployerSeen, GitOutcome, History, Memory, Observation, PrimarySeen,
+    Settings, SourceSeen, TargetSeen, Traffic,
 };
 pub use readiness::Readiness;
 pub use reading::{HookAnswer, Measured, Reading};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::{RunEntry, Source, WaitingFor};
+use crds::{BaselineStatus, RunEntry, Source, WaitingFor};
 use jiff::Timestamp;
 
 use crate::effect::Owed;
@@ -35,6 +35,8 @@ pub struct Observation {
     pub target: Option<TargetSeen>,
     /// The primary, when it exists.
     pub primary: Option<PrimarySeen>,
+    /// The copy of the primary that the canary is compared with, or what is left of one.
+    pub baseline: Option<BaselineSeen>,
     /// The apex Service sends to the primary.
     pub apex: bool,
     /// What the routes express.
@@ -128,6 +130,17 @@ pub struct PrimarySeen {
     pub revision: Option<String>,
     /// Are its pods ready?
     pub readiness: Readiness,
+}
+
+/// The copy of the primary that the canary is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaselineSeen {
+    /// Are its pods ready?
+    pub readiness: Readiness,
+    /// At least one pod of it serves.
+    pub serves: bool,
+    /// How many pods it has, and what they request.
+    pub cost: BaselineStatus,
 }
 
 /// What the routes express.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crds::{Canary, CanaryRunSpec, CanaryStatus, Check, Phase, RunEntry, RunPolicy};
+use crds::{BaselineStatus, Canary, CanaryRunSpec, CanaryStatus, Check, Phase, RunEntry, RunPolicy};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::effect::Effect;
 use crate::evidence;
 use crate::log;
 use crate::observation::{
-    Answers, Ask, Command, History, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic,
+    Answers, Ask, BaselineSeen, Command, History, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic,
 };
 use crate::parse;
 use crate::readiness::Readiness;
@@ -236,6 +236,7 @@ impl<'a> Player<'a> {
             command: None,
             target: Some(target),
             primary: Some(PrimarySeen { revision: None, readiness: Readiness::Ready }),
+            baseline: None,
             apex: true,
             traffic: Traffic::Missing,
             deployer: None,
@@ -375,11 +376,16 @@ impl<'a> Player<'a> {
             by: taken.by.clone(),
         });
         let known = known_answers(place, entry)?;
-        let Some(spec) = self.policy_at(entry.time) else { return Ok(None) };
+        let Some(spec) = self.policy_at(entry.time).cloned() else { return Ok(None) };
+        // Whoever looked had it take part.
+        self.state.baseline = (spec.runs_baseline() && self.state.stage.analyses()).then(BaselineStatus::default);
+        let seen =
+            |cost: &BaselineStatus| BaselineSeen { readiness: Readiness::Ready, serves: true, cost: cost.clone() };
+        self.seen.baseline = self.state.baseline.as_ref().map(seen);
         let mut answers = Answers::default();
         for _ in 0..ROUNDS {
             let input = Input {
-                spec,
+                spec: &spec,
                 state: &self.state,
                 seen: &self.seen,
                 memory: &self.memory,

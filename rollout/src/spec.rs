@@ -5,7 +5,7 @@ mod judge;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::{CanaryService, MatchRequest, OnRollback};
+use crds::{Baseline, CanaryService, MatchRequest, OnRollback};
 
 pub use self::judge::{Against, AutoPlan, Comparison, Effect, Judge, Measure, Method, MissingData, Quantile, Rate};
 
@@ -70,9 +70,19 @@ impl Spec {
         format!("{}-primary", self.target.name)
     }
 
+    /// A copy of the primary runs beside the canary, as long as it is analysed.
+    pub fn runs_baseline(&self) -> bool {
+        self.judge.baseline == Baseline::Concurrent && !self.skip_analysis
+    }
+
     /// Name of the copy of the primary that the canary is compared with.
     pub fn baseline_name(&self) -> String {
         format!("{}-baseline", self.target.name)
+    }
+
+    /// Name of the Service in front of it.
+    pub fn baseline_service_name(&self) -> String {
+        format!("{}-baseline", self.service_name)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{CanaryStatus, Check, CommandTaken, GitRollback, Phase, PromotedCommit, Source};
+use crds::{BaselineStatus, CanaryStatus, Check, CommandTaken, GitRollback, Phase, PromotedCommit, Source};
 use jiff::Timestamp;
 
 use crate::effect::Owed;
@@ -171,6 +171,23 @@ impl Stage {
         }
     }
 
+    /// The canary is analysed.
+    pub const fn analyses(&self) -> bool {
+        match self {
+            Stage::Progressing(_) | Stage::WaitingPromotion(_) => true,
+            Stage::New
+            | Stage::Initializing
+            | Stage::Initialized
+            | Stage::Waiting { .. }
+            | Stage::Promoting { .. }
+            | Stage::Finalising { .. }
+            | Stage::Succeeded
+            | Stage::Failed { .. }
+            | Stage::Terminating
+            | Stage::Terminated => false,
+        }
+    }
+
     /// The canary gets a copy of the traffic.
     pub const fn mirrored(&self) -> bool {
         match self.run() {
@@ -209,6 +226,8 @@ pub struct State {
     pub former_traffic: Option<Timestamp>,
     /// Since when metrics of this run cannot be read.
     pub unavailable_since: Option<Timestamp>,
+    /// The copy of the primary that the canary is compared with, as long as it takes part.
+    pub baseline: Option<BaselineStatus>,
     /// The checks of the last look.
     pub checks: Vec<Check>,
     /// Name of the record of the rollout under way, or of the last.
@@ -248,6 +267,7 @@ impl Default for State {
             checked_at: None,
             former_traffic: None,
             unavailable_since: None,
+            baseline: None,
             checks: Vec::new(),
             run: None,
             last_command: None,
@@ -315,6 +335,7 @@ impl State {
             checked_at: status.last_check_time,
             former_traffic: status.former_traffic_time,
             unavailable_since: status.unavailable_since,
+            baseline: status.baseline.clone(),
             checks: status.checks.clone(),
             run: status.run.clone(),
             last_command: status.last_command.clone(),
@@ -366,6 +387,7 @@ impl State {
             last_check_time: self.checked_at,
             former_traffic_time: self.former_traffic,
             unavailable_since: self.unavailable_since,
+            baseline: self.baseline.clone(),
             owed: self.owed.iter().map(ToString::to_string).collect(),
             run: self.run.clone(),
             last_command: self.last_command.clone(),

@@ -1,7 +1,8 @@
 {{/*
 What Serin may do. Watched kinds: get, list, watch. Written kinds: create and patch, because every write is a
 server-side apply or a JSON patch; nothing is written that is not listed here. Deleted are Canaries that were made from a
-template, when their workload asks for none any more, and old records of rollouts.
+template, when their workload asks for none any more; old records of rollouts; and the workload and Service of a baseline
+(`baseline: Concurrent`), when its analysis is over.
 */}}
 {{- define "serin.rules" -}}
 - apiGroups: [flagger.app]
@@ -25,7 +26,10 @@ template, when their workload asks for none any more, and old records of rollout
   resources: [canaryruns]
   verbs: [get, list, create, patch, delete]
 - apiGroups: [apps]
-  resources: [deployments, daemonsets]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [daemonsets]
   verbs: [get, list, watch, create, patch]
 # Former templates, read when a primary was deleted that has to be made anew from one.
 - apiGroups: [apps]
@@ -33,7 +37,7 @@ template, when their workload asks for none any more, and old records of rollout
   verbs: [list]
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch]

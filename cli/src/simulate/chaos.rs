@@ -180,6 +180,8 @@ fn canary(dice: &mut ChaCha8Rng, style: &str, gated: bool, skips: bool) -> Value
             }
             if style == "gateway" && dice.random_bool(0.3) {
                 analysis["sessionAffinity"] = json!({ "cookieName": "release" });
+            } else if (style == "gateway" || style == "traefik") && dice.random_bool(0.4) {
+                analysis["judge"] = json!({ "baseline": "Concurrent" });
             }
         }
     }

@@ -208,6 +208,7 @@ fn at_rest(cluster: &Cluster, canary: &Value, status: &CanaryStatus) -> Vec<Stri
         return wrong;
     }
     let workload = |name: &str| cluster.get(Kind { group: "apps", kind }, namespace, name);
+    let baseline = workload(&format!("{target}-baseline"));
     let (Some(target), Some(primary)) = (workload(target), workload(&format!("{target}-primary"))) else {
         return wrong;
     };
@@ -221,6 +222,9 @@ fn at_rest(cluster: &Cluster, canary: &Value, status: &CanaryStatus) -> Vec<Stri
     }
     if status.canary_weight != 0 {
         wrong.push(format!("{name} rests with {}% on its canary by its status", status.canary_weight));
+    }
+    if baseline.is_some() || status.baseline.is_some() {
+        wrong.push(format!("{name} is {}, and its baseline still stands", phase_word(status.phase)));
     }
     if status.mirrored {
         wrong.push(format!("{name} rests with mirrored traffic by its status"));
@@ -249,9 +253,11 @@ fn at_rest(cluster: &Cluster, canary: &Value, status: &CanaryStatus) -> Vec<Stri
 }
 
 fn backends_at_rest<'a>(name: &str, backends: impl Iterator<Item = &'a Value>) -> Vec<String> {
-    let canary = |backend: &&Value| backend["name"].as_str().is_some_and(|backend| backend.ends_with("-canary"));
-    let used = backends.filter(canary).filter(|backend| backend["weight"] != 0);
-    used.map(|backend| format!("{name} rests with {}% on its canary by its route", backend["weight"])).collect()
+    let ends = |backend: &Value, end: &str| backend["name"].as_str().is_some_and(|backend| backend.ends_with(end));
+    let used = backends.filter(|backend| ends(backend, "-canary") || ends(backend, "-baseline"));
+    let used = used.filter(|backend| backend["weight"] != 0);
+    used.map(|backend| format!("{name} rests with {}% on {} by its route", backend["weight"], backend["name"]))
+        .collect()
 }
 
 fn same_step(former: &CanaryStatus, status: &CanaryStatus) -> bool {

@@ -147,6 +147,9 @@ fn heading(view: &RolloutView, paint: Paint) -> String {
         fact("  Step:", format!("{step} of {all}"), Tone::Plain);
         fact("  Weight:", format!("{weight} of [{}]  {}", weights.join(" "), bar(i64::from(weight))), Tone::Plain);
     }
+    if let Some(baseline) = &view.baseline {
+        fact("  Baseline:", baseline.to_string(), Tone::Plain);
+    }
     let skipped = if view.analysis.skipped { ", analysis skipped" } else { "" };
     fact("  Interval:", format!("{}{skipped}", view.analysis.interval), Tone::Plain);
     let failed = format!("{} of {}", view.analysis.failed_checks, view.analysis.threshold);

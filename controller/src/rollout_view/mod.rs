@@ -8,7 +8,7 @@ mod tree;
 
 use std::collections::BTreeSet;
 
-use crds::{CanaryStatus, Check, CommandTaken, GitRollback, Phase, Source, WaitingFor};
+use crds::{BaselineStatus, CanaryStatus, Check, CommandTaken, GitRollback, Phase, Source, WaitingFor};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -85,6 +85,9 @@ pub struct RolloutView {
     /// Replicas of the target, which runs the canary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<ReplicasView>,
+    /// What the copy of the primary costs that the canary is compared with, as long as it takes part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<BaselineStatus>,
     /// Seconds since the phase, the weight or an iteration last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_transition_seconds: Option<i64>,
@@ -203,6 +206,7 @@ impl RolloutView {
             images: images(snapshot, &status),
             primary: snapshot.primary.as_ref().map(health::replicas),
             canary: snapshot.target.as_ref().map(health::replicas),
+            baseline: status.baseline.clone(),
             last_transition_seconds: status.last_transition_time.map(|then| seconds_between(then, now)),
             source: status.source.clone(),
             promoted_source: status.promoted_source.clone(),

@@ -16,8 +16,8 @@ pub(super) static ROUTER: GatewayApi = GatewayApi;
 pub(super) struct GatewayApi;
 
 static ABILITIES: [RouterAbility; 2] = [
-    RouterAbility { name: "gatewayapi:v1", weights: true, matches: true, mirror: true, affinity: true, baseline: false },
-    RouterAbility { name: "gatewayapi:v1beta1", weights: true, matches: true, mirror: true, affinity: true, baseline: false },
+    RouterAbility { name: "gatewayapi:v1", weights: true, matches: true, mirror: true, affinity: true, baseline: true },
+    RouterAbility { name: "gatewayapi:v1beta1", weights: true, matches: true, mirror: true, affinity: true, baseline: true },
 ];
 
 const V1: Kind = Kind { group: "gateway.networking.k8s.io", version: "v1", kind: "HTTPRoute", plural: "httproutes" };
@@ -84,18 +84,22 @@ fn split(route: &Route<'_>, live: &Value) -> Observed {
     let lists = |rule: &&Value, name: &str| array(&rule["backendRefs"]).iter().any(|backend| backend["name"] == name);
     let Some(rule) = rules.iter().rev().find(|rule| lists(rule, &canary)) else {
         if rules.iter().any(|rule| lists(&rule, &primary)) {
-            return Observed::Split { canary_weight: 0, mirrored: false };
+            return Observed::Split { canary_weight: 0, baseline_weight: 0, mirrored: false };
         }
         let name = route.apex_name();
         return Observed::Pending(format!("HTTPRoute {name} sends nothing to {primary} or {canary} yet"));
     };
-    let (mut to_canary, mut total) = (0, 0);
+    let baseline = route.spec.baseline_service_name();
+    let (mut to_canary, mut to_baseline, mut total) = (0, 0, 0);
     for backend in array(&rule["backendRefs"]) {
         // The API's default.
         let weight = backend["weight"].as_u64().unwrap_or(1);
         total += weight;
         if backend["name"] == canary.as_str() {
             to_canary += weight;
+        }
+        if backend["name"] == baseline.as_str() {
+            to_baseline += weight;
         }
     }
     let copies = array(&rule["filters"])
@@ -104,7 +108,11 @@ fn split(route: &Route<'_>, live: &Value) -> Observed {
     // The user may mirror to the canary at all times.
     let of_user = route.spec.service.mirror.iter().filter_map(|mirror| mirror.backend_ref.as_ref());
     let mirrored = copies.count() > of_user.filter(|backend| backend.name == canary).count();
-    Observed::Split { canary_weight: percent(to_canary, total), mirrored }
+    Observed::Split {
+        canary_weight: percent(to_canary, total),
+        baseline_weight: percent(to_baseline, total),
+        mirrored,
+    }
 }
 
 fn array(value: &Value) -> &[Value] {
@@ -122,12 +130,18 @@ struct Rule {
 fn rules(route: &Route<'_>, kind: Kind) -> Result<Vec<Value>, RouteError> {
     let service = &route.spec.service;
     let of_service = matches::of_service(&service.match_)?;
-    let weight = route.canary_weight();
-    let weighted = Rule {
+    let (weight, beside) = (route.canary_weight(), route.baseline_weight());
+    let mut weighted = Rule {
         matches: of_service.clone(),
         filters: filters::of_service(route, kind == V1),
-        backends: vec![backend(route, route.primary_name(), 100 - weight), backend(route, route.canary_name(), weight)],
+        backends: vec![
+            backend(route, route.primary_name(), 100 - weight - beside),
+            backend(route, route.canary_name(), weight),
+        ],
     };
+    if beside > 0 {
+        weighted.backends.push(backend(route, route.spec.baseline_service_name(), beside));
+    }
     let rules = match &route.spec.strategy {
         Strategy::AbTesting { matches, .. } => {
             let of_analysis = matches::of_analysis(matches)?;

@@ -27,6 +27,10 @@ impl Router for Kubernetes {
 
     /// Nothing is routed, so whatever is wanted is so: the rollout must not wait for it.
     fn observe(&self, route: &Route<'_>, _current: &dyn Lookup) -> Result<Observed, RouteError> {
-        Ok(Observed::Split { canary_weight: route.canary_weight(), mirrored: route.intent.mirrored })
+        Ok(Observed::Split {
+            canary_weight: route.canary_weight(),
+            baseline_weight: 0,
+            mirrored: route.intent.mirrored,
+        })
     }
 }

@@ -80,6 +80,11 @@ impl Route<'_> {
         self.intent.canary_weight.min(100)
     }
 
+    /// Percent that the intent wants on the copy of the primary.
+    fn baseline_weight(&self) -> u8 {
+        self.intent.baseline_weight.min(100 - self.canary_weight())
+    }
+
     /// The metadata of an object of that name: the labels and annotations that Serin owns (Flux is told to leave the
     /// object alone) and the owner. An object that somebody else made stays theirs, so that deleting the Canary
     /// does not delete it.
@@ -126,7 +131,7 @@ impl Route<'_> {
 /// Flux neither reconciles nor corrects objects with these.
 const FLUX_OPT_OUTS: [&str; 2] = ["helm.toolkit.fluxcd.io/driftDetection", "kustomize.toolkit.fluxcd.io/reconcile"];
 
-/// The canary's part of `total` in percent; 0 and 100 only when it is exactly none or all.
+/// The part of `canary` (or of the baseline) of `total` in percent; 0 and 100 only when it is exactly none or all.
 fn percent(canary: u64, total: u64) -> u8 {
     if canary == 0 || total == 0 {
         return 0;
@@ -145,6 +150,8 @@ pub enum Observed {
     Split {
         /// Percent for the canary.
         canary_weight: u8,
+        /// Percent for the copy of the primary that it is compared with.
+        baseline_weight: u8,
         /// The canary gets a copy.
         mirrored: bool,
     },

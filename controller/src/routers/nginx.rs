@@ -75,12 +75,16 @@ impl Router for Nginx {
         }
         if let Strategy::AbTesting { .. } = route.spec.strategy {
             let matches = BY_MATCH.iter().any(|suffix| annotation(suffix).is_some());
-            return Ok(Observed::Split { canary_weight: if matches { 100 } else { 0 }, mirrored: false });
+            return Ok(Observed::Split {
+                canary_weight: if matches { 100 } else { 0 },
+                baseline_weight: 0,
+                mirrored: false,
+            });
         }
         let weight = annotation("canary-weight").unwrap_or("0");
         let total = annotation("canary-weight-total").and_then(|total| total.parse().ok()).unwrap_or(100);
         match weight.parse() {
-            Ok(weight) => Ok(Observed::Split { canary_weight: percent(weight, total), mirrored: false }),
+            Ok(weight) => Ok(Observed::Split { canary_weight: percent(weight, total), baseline_weight: 0, mirrored: false }),
             Err(_) => pending("canary-weight", weight, "a number"),
         }
     }

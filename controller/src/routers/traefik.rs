@@ -11,7 +11,7 @@ pub(super) static ROUTER: Traefik = Traefik;
 pub(super) struct Traefik;
 
 static ABILITIES: [RouterAbility; 1] =
-    [RouterAbility { name: "traefik", weights: true, matches: false, mirror: false, affinity: false, baseline: false }];
+    [RouterAbility { name: "traefik", weights: true, matches: false, mirror: false, affinity: false, baseline: true }];
 
 const TRAEFIK_SERVICE: Kind =
     Kind { group: "traefik.io", version: "v1alpha1", kind: "TraefikService", plural: "traefikservices" };
@@ -31,11 +31,15 @@ impl Router for Traefik {
         let primary = entry(live, &route.primary_name());
         // A canary that was not listed is talked to like the primary: same scheme, transport and so on.
         let canary = entry(live, &route.canary_name()).or_else(|| primary.clone());
-        let weight = route.canary_weight();
+        let (weight, beside) = (route.canary_weight(), route.baseline_weight());
+        let baseline = entry(live, &route.spec.baseline_service_name()).or_else(|| primary.clone());
 
-        let mut services = vec![service(route, primary, route.primary_name(), 100 - weight)];
+        let mut services = vec![service(route, primary, route.primary_name(), 100 - weight - beside)];
         if weight > 0 {
             services.push(service(route, canary, route.canary_name(), weight));
+        }
+        if beside > 0 {
+            services.push(service(route, baseline, route.spec.baseline_service_name(), beside));
         }
         let (labels, annotations) = route.apex_metadata();
         let body = json!({
@@ -67,7 +71,8 @@ impl Router for Traefik {
             return Ok(Observed::Pending(format!("TraefikService {name} sends nothing to {primary} or {canary} yet")));
         }
         let mut total = 0;
-        let mut to_canary = 0;
+        let (mut to_canary, mut to_baseline) = (0, 0);
+        let baseline = route.spec.baseline_service_name();
         for service in services(&live) {
             // Traefik takes a missing weight for 1.
             let weight = service["weight"].as_u64().unwrap_or(1);
@@ -75,8 +80,15 @@ impl Router for Traefik {
             if service["name"] == canary.as_str() {
                 to_canary += weight;
             }
+            if service["name"] == baseline.as_str() {
+                to_baseline += weight;
+            }
         }
-        Ok(Observed::Split { canary_weight: percent(to_canary, total), mirrored: false })
+        Ok(Observed::Split {
+            canary_weight: percent(to_canary, total),
+            baseline_weight: percent(to_baseline, total),
+            mirrored: false,
+        })
     }
 }
 

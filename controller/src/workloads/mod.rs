@@ -4,6 +4,7 @@
 //! primary. A malformed object is an error or is left alone; it never panics.
 
 mod autoscaler;
+mod baseline;
 mod config_copies;
 mod config_refs;
 mod history;
@@ -11,6 +12,7 @@ mod metadata;
 mod primary;
 mod readiness;
 mod rename;
+mod requests;
 mod scale;
 mod services;
 
@@ -20,6 +22,7 @@ mod adoption_tests;
 mod fixtures;
 
 pub use autoscaler::{AutoscalerMode, autoscaler};
+pub use baseline::{baseline_seen, desired_baseline, remove_baseline};
 pub use config_copies::{config_copies, copy_name};
 pub use config_refs::{ConfigKind, ConfigRef, Found, Tracked, checksum, config_refs, track, tracked_refs};
 pub use history::{former_target, history_kind, history_labels};
@@ -28,7 +31,7 @@ pub use primary::{
 };
 pub use readiness::{readiness, refused_pods};
 pub use scale::{ScaleTo, replicas_from_zero, scale, scaled_down};
-pub use services::{apex_sends_to_primary, apex_service, revert_apex, services};
+pub use services::{apex_sends_to_primary, apex_service, baseline_service, revert_apex, services};
 
 use rollout::Spec;
 use rollout::spec::TargetKind;
@@ -70,6 +73,11 @@ impl Selector {
     /// Its value on the pods of the primary.
     pub fn primary_value(&self) -> String {
         format!("{}-primary", self.value)
+    }
+
+    /// Its value on the pods of the copy of the primary.
+    pub fn baseline_value(&self) -> String {
+        format!("{}-baseline", self.value)
     }
 }
 

@@ -58,7 +58,9 @@ fn template(plan: &Plan<'_>, means_target: &dyn Fn(&str, &str) -> bool) -> Value
             }
         });
         match plan.spec.target.kind {
-            TargetKind::Deployment => rename::spread_among_primary(pod_spec, means_target),
+            TargetKind::Deployment => rename::spread_among(pod_spec, &|key, value| {
+                means_target(key, value).then(|| format!("{value}-primary"))
+            }),
             TargetKind::DaemonSet => {
                 if let Some(Value::Object(node_selector)) = pod_spec.get_mut("nodeSelector") {
                     node_selector.remove(SCALE_TO_ZERO);

@@ -28,25 +28,26 @@ pub(super) fn each_config(pod_spec: &mut Value, visit: &mut dyn FnMut(ConfigKind
     }
 }
 
-/// Makes the pods of the primary spread over nodes and zones among themselves: where the label selector of a topology
-/// spread constraint or of pod anti-affinity means the target, by key and value of a label, it means the primary.
-pub(super) fn spread_among_primary(pod_spec: &mut Value, means_target: &dyn Fn(&str, &str) -> bool) {
+/// Makes pods spread over nodes and zones among themselves: `other` says for key and value of a label in the label selector
+/// of a topology spread constraint or of pod anti-affinity which value it should have, where it means those that the pods
+/// are a copy of.
+pub(super) fn spread_among(pod_spec: &mut Value, other: &dyn Fn(&str, &str) -> Option<String>) {
     for constraint in items(pod_spec.get_mut("topologySpreadConstraints")) {
-        label_selector(constraint.get_mut("labelSelector"), means_target);
+        label_selector(constraint.get_mut("labelSelector"), other);
     }
     let Some(anti_affinity) = pod_spec.pointer_mut("/affinity/podAntiAffinity") else { return };
     for preferred in items(anti_affinity.get_mut("preferredDuringSchedulingIgnoredDuringExecution")) {
-        label_selector(preferred.pointer_mut("/podAffinityTerm/labelSelector"), means_target);
+        label_selector(preferred.pointer_mut("/podAffinityTerm/labelSelector"), other);
     }
     for required in items(anti_affinity.get_mut("requiredDuringSchedulingIgnoredDuringExecution")) {
-        label_selector(required.get_mut("labelSelector"), means_target);
+        label_selector(required.get_mut("labelSelector"), other);
     }
 }
 
-fn label_selector(selector: Option<&mut Value>, means_target: &dyn Fn(&str, &str) -> bool) {
+fn label_selector(selector: Option<&mut Value>, other: &dyn Fn(&str, &str) -> Option<String>) {
     let Some(selector) = selector else { return };
     let rename = |key: &str, value: &mut Value| {
-        let named = value.as_str().filter(|value| means_target(key, value)).map(|value| format!("{value}-primary"));
+        let named = value.as_str().and_then(|value| other(key, value));
         let renamed = named.is_some();
         if let Some(named) = named {
             *value = named.into();
@@ -142,7 +143,9 @@ mod tests {
     }
 
     fn spread(mut pod_spec: Value) -> Value {
-        spread_among_primary(&mut pod_spec, &|key, value| key == "app" && value == "podinfo");
+        spread_among(&mut pod_spec, &|key, value| {
+            (key == "app" && value == "podinfo").then(|| format!("{value}-primary"))
+        });
         pod_spec
     }
 

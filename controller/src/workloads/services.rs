@@ -25,6 +25,12 @@ pub fn services(plan: &Plan<'_>, current: &dyn Lookup) -> Vec<Desired> {
     ]
 }
 
+/// The Service of the copy of the primary that the canary is compared with.
+pub fn baseline_service(plan: &Plan<'_>, current: &dyn Lookup) -> Desired {
+    let custom = plan.spec.service.primary.as_ref();
+    one(plan, current, &plan.spec.baseline_service_name(), &plan.selector.baseline_value(), custom)
+}
+
 /// The Service that clients use; it sends to the primary. One that exists and belongs to somebody else gets its
 /// selector and ports, and stays theirs.
 pub fn apex_service(plan: &Plan<'_>, current: &dyn Lookup) -> Desired {

@@ -28,7 +28,8 @@ fn case(folder: &str, phase: &str, weight: u8) -> Case {
         primary: text("/status/primarySessionAffinityCookie"),
         previous: text("/status/previousSessionAffinityCookie"),
     };
-    let mut case = Case::new(&canary["spec"], Intent { canary_weight: weight, mirrored: false, cookies });
+    let mut case =
+        Case::new(&canary["spec"], Intent { canary_weight: weight, baseline_weight: 0, mirrored: false, cookies });
     case.owner = Owner {
         namespace: text("/metadata/namespace").expect("a namespace"),
         name: text("/metadata/name").expect("a name"),
@@ -64,7 +65,7 @@ fn the_split_is_read() {
     each(|what, case| {
         let observed = case.router().observe(&case.route(), &case.current).expect("an observation");
         let canary_weight = case.intent.canary_weight;
-        assert_eq!(observed, Observed::Split { canary_weight, mirrored: false }, "{what}");
+        assert_eq!(observed, Observed::Split { canary_weight, baseline_weight: 0, mirrored: false }, "{what}");
     });
 }
 
@@ -85,6 +86,6 @@ fn another_weight_is_written() {
         changed.converge(desired);
         let observed = changed.router().observe(&changed.route(), &changed.current).expect("an observation");
         let canary_weight = changed.intent.canary_weight;
-        assert_eq!(observed, Observed::Split { canary_weight, mirrored: false }, "{what}");
+        assert_eq!(observed, Observed::Split { canary_weight, baseline_weight: 0, mirrored: false }, "{what}");
     });
 }

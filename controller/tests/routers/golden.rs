@@ -67,7 +67,11 @@ fn once_written_it_stands() {
             assert!(covers(live.map(|live| &**live), body), "{name}: {live:#?} does not cover {body:#}");
         }
         let observed = case.router().observe(&case.route(), &case.current).expect("an observation");
-        let split = Observed::Split { canary_weight: case.intent.canary_weight, mirrored: case.intent.mirrored };
+        let split = Observed::Split {
+            canary_weight: case.intent.canary_weight,
+            baseline_weight: case.intent.baseline_weight,
+            mirrored: case.intent.mirrored,
+        };
         assert_eq!(observed, split, "{name}");
     });
 }

@@ -28,7 +28,7 @@ fn observe(case: &Case) -> Observed {
 }
 
 fn split(canary_weight: u8) -> Observed {
-    Observed::Split { canary_weight, mirrored: false }
+    Observed::Split { canary_weight, baseline_weight: 0, mirrored: false }
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_mirror_of_the_user_is_not_the_rollouts() {
         let mut case = Case::new(&spec, Intent { mirrored, ..Intent::default() });
         let desired = case.render();
         case.converge(desired);
-        assert_eq!(observe(&case), Observed::Split { canary_weight: 0, mirrored });
+        assert_eq!(observe(&case), Observed::Split { canary_weight: 0, baseline_weight: 0, mirrored });
     }
 }
 

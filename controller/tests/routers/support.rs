@@ -139,6 +139,7 @@ pub(crate) fn intent(of: &Value) -> Intent {
     let text = |key: &str| of["cookies"][key].as_str().map(str::to_owned);
     Intent {
         canary_weight: of["canaryWeight"].as_u64().unwrap_or(0).try_into().expect("a percent"),
+        baseline_weight: of["baselineWeight"].as_u64().unwrap_or(0).try_into().expect("a percent"),
         mirrored: of["mirrored"].as_bool().unwrap_or(false),
         cookies: Cookies { canary: text("canary"), primary: text("primary"), previous: text("previous") },
     }

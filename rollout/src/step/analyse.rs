@@ -64,6 +64,9 @@ impl Pass<'_> {
             self.event(false, format!("Analysis of {} is skipped", self.canary()));
             return Ok(self.start_promotion(run));
         }
+        if self.awaits_baseline(run) {
+            return Ok(Desired::steady(&self.state));
+        }
         if self.seen.traffic != (Traffic::Split { weight: run.weight, mirrored: run.mirrored }) {
             self.wait_for_traffic(run.weight);
             return Ok(Desired::steady(&self.state));
@@ -115,6 +118,7 @@ impl Pass<'_> {
         self.state.checked_at = None;
         self.state.checks.clear();
         self.state.unavailable_since = None;
+        self.state.baseline = None;
         self.enter(Stage::Progressing(Run { weight, ..Run::default() }));
         self.state.since = Some(self.now);
         self.state.run = Some(run_name(&self.seen.name, &self.seen.uid, &target.revision.id, self.now));

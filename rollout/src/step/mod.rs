@@ -5,6 +5,7 @@
 
 mod adopt;
 mod analyse;
+mod baseline;
 mod begin;
 mod checks;
 pub(crate) mod command;
@@ -137,7 +138,9 @@ impl Pass<'_> {
             return Ok(Desired::untouched(&self.state));
         }
         let Some(target) = &self.seen.target else {
-            return Ok(self.without_target());
+            let mut desired = self.without_target();
+            self.with_baseline(&mut desired);
+            return Ok(desired);
         };
         if let Some(foreign) = self.state.foreign.take() {
             self.adopt(foreign, target);
@@ -163,6 +166,7 @@ impl Pass<'_> {
         if rebuild && desired.primary == PrimaryAction::Keep {
             desired.primary = PrimaryAction::Rebuild;
         }
+        self.with_baseline(&mut desired);
         Ok(desired)
     }
 
@@ -280,6 +284,9 @@ impl Pass<'_> {
             self.memory.told.clear();
         }
         self.state.stage = stage;
+        if !self.state.stage.analyses() {
+            self.state.baseline = None;
+        }
         if had_traffic && !self.has_traffic() {
             self.state.former_traffic = self.state.since;
         }

@@ -2,6 +2,7 @@
 //! what is told and what is waited for.
 
 mod adoption;
+mod baseline;
 mod commands;
 mod ends;
 mod evidence;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use rollout::Stage;
-use rollout::desired::{PrimaryAction, ScaleAction};
+use rollout::desired::{BaselineAction, PrimaryAction, ScaleAction};
 use rollout::spec::Strategy;
 
 use crate::support::look::events;
@@ -57,6 +57,7 @@ impl Rules {
         self.weights(before, pass);
         self.waiting(pass);
         self.scale(before, after, pass);
+        self.baseline(before, pass);
         self.count(before, pass);
         self.promotion(before, after, pass);
     }
@@ -107,6 +108,26 @@ impl Rules {
             let clear = route.is_some_and(|route| (route.weight, route.mirrored) == (0, false));
             self.hold(clear && after.weight() == 0, "no canary with traffic is scaled down");
             self.hold(route.is_some_and(|route| route.accepted <= pass.at), "nor one whose route is not in force yet");
+        }
+    }
+
+    fn baseline(&self, before: &World, pass: &Pass) {
+        let desired = &pass.step.desired;
+        let (weight, share) = (desired.intent.canary_weight, desired.intent.baseline_weight);
+        let analyses = pass.step.state.stage.analyses() && before.spec.runs_baseline();
+        self.hold(analyses || share == 0, "a baseline has users only while the canary is analysed");
+        self.hold(
+            share == 0 || share == weight.min(100 - weight),
+            "and as many as the canary, or those that it leaves",
+        );
+        let more = share > before.route.as_ref().map_or(0, |route| route.baseline);
+        self.hold(!more || before.baseline_serves(), "and gets them only when its pods serve");
+        let runs = matches!(desired.baseline, BaselineAction::Run { .. });
+        self.hold(!runs || analyses, "it is wanted only while the canary is analysed");
+        self.hold(pass.step.state.baseline.is_none() || analyses, "and told only as long");
+        if pass.writes.contains(&"no baseline") {
+            let clear = before.route.as_ref().is_some_and(|route| route.baseline == 0 && route.accepted <= pass.at);
+            self.hold(clear, "no baseline with users goes");
         }
     }
 
@@ -178,7 +199,7 @@ impl Rules {
         let waits: Vec<_> = world.status.waiting_for.iter().map(|waiting| waiting.reason.as_str()).collect();
         let target = world.target.as_ref().map(|target| target.revision.as_str());
         let applied = state.applied.as_ref().map(|applied| applied.id.as_str());
-        let held = ["Suspended", "TargetMissing", "Paused", "PrimaryNotReady", "ConfirmRollout"];
+        let held = ["Suspended", "TargetMissing", "Paused", "PrimaryNotReady", "BaselineNotReady", "ConfirmRollout"];
         let gates = ["ConfirmRollout", "ConfirmTrafficIncrease", "ConfirmPromotion"];
         if !settled {
             self.hold(
@@ -190,6 +211,7 @@ impl Rules {
             return;
         }
         self.hold(applied == target, "the revision that stands was judged");
+        self.hold(world.baseline.is_none(), "a baseline does not outlive its analysis");
         let up = world.target.as_ref().is_some_and(|target| target.up);
         self.hold(!up || world.weight() > 0 || self.replaced, "a canary without traffic does not stay up");
         match state.stage {

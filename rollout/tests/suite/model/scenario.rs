@@ -1,8 +1,8 @@
 //! What may happen in a random world.
 
 use crds::{
-    AppliedBy, Author, Check, CommandTaken, GitRollback, GitRollbackState, Hold, HoldState, Phase, PromotedCommit,
-    Source,
+    AppliedBy, Author, Baseline, BaselineStatus, Check, CommandTaken, GitRollback, GitRollbackState, Hold, HoldState,
+    Phase, PromotedCommit, Source,
 };
 use proptest::prelude::*;
 use rollout::spec::{HookKind, Severity, Strategy as Shift};
@@ -20,6 +20,9 @@ pub(super) enum Event {
     BreakPrimary,
     MendPrimary,
     LosePrimary,
+    LoseBaseline,
+    BreakBaseline,
+    Concurrent(bool),
     Command(&'static str),
     Suspend(bool),
     LoseTarget,
@@ -30,6 +33,7 @@ pub(super) struct Scenario {
     pub(super) strategy: Shift,
     pub(super) skip: bool,
     pub(super) affinity: bool,
+    pub(super) baseline: bool,
     pub(super) gates: Vec<(HookKind, Open)>,
     pub(super) away: Open,
     pub(super) delays: (i64, i64),
@@ -50,6 +54,7 @@ pub(super) struct End {
     primary: Option<String>,
     weight: u8,
     up: bool,
+    baseline: bool,
     owed: usize,
 }
 
@@ -63,6 +68,7 @@ impl End {
             primary: world.primary.as_ref().map(|primary| primary.revision.clone()),
             weight: world.weight(),
             up: world.target.as_ref().is_some_and(|target| target.up),
+            baseline: world.baseline.is_some(),
             owed: state.owed.len(),
         }
     }
@@ -101,6 +107,15 @@ impl Event {
                 }
             }
             Event::LosePrimary => world.primary = None,
+            Event::LoseBaseline => world.baseline = None,
+            Event::BreakBaseline => {
+                if let Some(baseline) = &mut world.baseline {
+                    baseline.broken = true;
+                }
+            }
+            Event::Concurrent(on) => {
+                world.spec.judge.baseline = if *on { fitting(&world.spec) } else { Baseline::Primary }
+            }
             Event::Command(verb) => {
                 let id = now.to_string();
                 world.command = Some(Command { id, verb: (*verb).into(), by: None });
@@ -115,6 +130,7 @@ impl Scenario {
     pub(super) fn world(&self) -> World {
         let mut spec = Spec { skip_analysis: self.skip, ..spec(self.strategy.clone()) };
         spec.affinity = self.affinity.then(affinity);
+        spec.judge.baseline = if self.baseline { fitting(&spec) } else { Baseline::Primary };
         spec.webhooks = self.gates.iter().map(|(kind, _)| hook(*kind, kind.as_str())).collect();
         spec.webhooks.push(hook(HookKind::PostRollout, "after"));
         let mut world = World::new(spec);
@@ -125,6 +141,14 @@ impl Scenario {
         let quality = [Quality::Bad, Quality::Crashing, Quality::BreaksPrimary];
         world.quality = (1..).zip(quality).map(|(number, quality)| (format!("r{number}"), quality)).collect();
         world
+    }
+}
+
+/// A baseline where a Canary may ask for one.
+fn fitting(spec: &Spec) -> Baseline {
+    match &spec.strategy {
+        Shift::Canary { mirror: None, .. } if spec.affinity.is_none() => Baseline::Concurrent,
+        Shift::Canary { .. } | Shift::AbTesting { .. } | Shift::BlueGreen { .. } => Baseline::Primary,
     }
 }
 
@@ -168,13 +192,13 @@ fn base(
 ) -> impl Strategy<Value = Scenario> {
     let delays = (1..90_i64, 0..15_i64, proptest::sample::select(vec![30, 60, 600]));
     let crashes = proptest::collection::vec((0..60_usize, 0..4_usize), 0..6);
-    let switches = (proptest::bool::weighted(0.1), any::<bool>());
+    let switches = (proptest::bool::weighted(0.1), any::<bool>(), any::<bool>());
     (strategies(), switches, gates, away, delays, events, crashes).prop_map(
-        |(strategy, (skip, affinity), gates, away, delays, mut events, crashes)| {
+        |(strategy, (skip, affinity, baseline), gates, away, delays, mut events, crashes)| {
             events.sort_by_key(|(time, _)| *time);
             let (pods, route, window) = delays;
             let delays = (pods, route);
-            Scenario { strategy, skip, affinity, gates, away, delays, window, events, crashes }
+            Scenario { strategy, skip, affinity, baseline, gates, away, delays, window, events, crashes }
         },
     )
 }
@@ -189,6 +213,9 @@ pub(super) fn wild() -> impl Strategy<Value = Scenario> {
         1 => Just(Event::BreakPrimary),
         1 => Just(Event::MendPrimary),
         1 => Just(Event::LosePrimary),
+        1 => Just(Event::LoseBaseline),
+        1 => Just(Event::BreakBaseline),
+        1 => any::<bool>().prop_map(Event::Concurrent),
         3 => proptest::sample::select(verbs.to_vec()).prop_map(Event::Command),
         1 => any::<bool>().prop_map(Event::Suspend),
         1 => Just(Event::LoseTarget),
@@ -289,9 +316,11 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
     let moment = || proptest::option::of(time());
     let times = (moment(), moment(), moment(), moment());
     let source = || proptest::option::of(source());
+    let baseline = proptest::option::of((0..9_u32, word(), word()))
+        .prop_map(|seen| seen.map(|(pods, cpu, memory)| BaselineStatus { pods, cpu, memory }));
     let promoted_commit = (word(), word(), proptest::collection::vec(word(), 0..2), time())
         .prop_map(|(revision, commit, images, time)| PromotedCommit { revision, commit, images, time });
-    let sources = (source(), source(), proptest::collection::vec(promoted_commit, 0..3));
+    let sources = (source(), source(), proptest::collection::vec(promoted_commit, 0..3), baseline);
     let answers = (proptest::option::of(command), proptest::option::of(git_rollback()));
     (stages(), known, sources, cookies, any::<bool>(), lists, times, answers).prop_map(
         |(
@@ -305,7 +334,7 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
             (last_command, git),
         )| {
             let (since, checked_at, former_traffic, unavailable_since) = times;
-            let (source, promoted_source, promoted_commits) = sources;
+            let (source, promoted_source, promoted_commits, baseline) = sources;
             State {
                 stage,
                 applied,
@@ -320,6 +349,7 @@ pub(super) fn any_state() -> impl Strategy<Value = State> {
                 checked_at,
                 former_traffic,
                 unavailable_since,
+                baseline,
                 checks,
                 run: None,
                 last_command,

@@ -1,12 +1,12 @@
 //! One look at a hand-made cluster, for tables: what is not said is as it should be.
 
-use crds::{RunEntry, WaitingFor};
+use crds::{Baseline, BaselineStatus, RunEntry, WaitingFor};
 use jiff::Timestamp;
 use rollout::evidence::Gathered;
 use rollout::spec::HookKind;
 use rollout::{
-    Answers, Ask, Command, Effect, History, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen, Readiness,
-    Reading, Settings, Spec, State, Step, TargetSeen, Traffic, step,
+    Answers, Ask, BaselineSeen, Command, Effect, History, HookAnswer, Input, Memory, Observation, Outcome, PrimarySeen,
+    Readiness, Reading, Settings, Spec, State, Step, TargetSeen, Traffic, step,
 };
 
 use super::build::{at, measured, revision, settings};
@@ -54,6 +54,7 @@ impl Look {
                     source: None,
                 }),
                 primary: Some(PrimarySeen { revision: Some("old".into()), readiness: Readiness::Ready }),
+                baseline: None,
                 apex: true,
                 traffic,
                 deployer: None,
@@ -75,6 +76,16 @@ impl Look {
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Look)) -> Look {
         change(&mut self);
         self
+    }
+
+    /// Beside a copy of the primary that takes part.
+    pub(crate) fn beside_baseline(self) -> Look {
+        self.with(|look| {
+            look.spec.judge.baseline = Baseline::Concurrent;
+            let cost = BaselineStatus { pods: 2, cpu: "200m".into(), memory: "128Mi".into() };
+            look.state.baseline = Some(cost.clone()).filter(|_| look.state.stage.analyses());
+            look.seen.baseline = Some(BaselineSeen { readiness: Readiness::Ready, serves: true, cost });
+        })
     }
 
     pub(crate) fn target(self, id: &str) -> Look {

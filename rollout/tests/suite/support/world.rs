@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::{CanaryRunSpec, CanaryStatus};
+use crds::{BaselineStatus, CanaryRunSpec, CanaryStatus};
 use jiff::{SignedDuration, Timestamp};
-use rollout::desired::{FinalizerAction, PrimaryAction, ScaleAction};
+use rollout::desired::{BaselineAction, FinalizerAction, Intent, PrimaryAction, ScaleAction};
 use rollout::log::{gap, is_behind};
 use rollout::replay::replay;
 use rollout::spec::{HookKind, TargetKind};
 use rollout::{
-    Answers, Ask, Command, Desired, Effect, History, HookAnswer, Input, Measured, Memory, Observation, Outcome,
-    PrimarySeen, Readiness, Reading, Spec, State, Step, TargetSeen, Traffic, report, step,
+    Answers, Ask, BaselineSeen, Command, Desired, Effect, History, HookAnswer, Input, Measured, Memory, Observation,
+    Outcome, PrimarySeen, Readiness, Reading, Spec, State, Step, TargetSeen, Traffic, report, step,
 };
 
 use super::build::{at, measured, revision, settings};
@@ -42,6 +42,7 @@ pub(crate) struct Pods {
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) weight: u8,
+    pub(crate) baseline: u8,
     pub(crate) mirrored: bool,
     pub(crate) accepted: Timestamp,
 }
@@ -61,6 +62,8 @@ pub(crate) struct World {
     pub(crate) memory: Memory,
     pub(crate) target: Option<Pods>,
     pub(crate) primary: Option<Pods>,
+    /// Its revision is the one that it stands beside.
+    pub(crate) baseline: Option<Pods>,
     pub(crate) apex: bool,
     pub(crate) route: Option<Route>,
     pub(crate) command: Option<Command>,
@@ -104,6 +107,7 @@ impl World {
             memory: Memory::default(),
             target: Some(Pods { revision: "r0".into(), up: true, since: at(-3600), broken: false }),
             primary: None,
+            baseline: None,
             apex: false,
             route: None,
             command: None,
@@ -142,7 +146,7 @@ impl World {
     /// The next moment at which something changes of itself, or is to be looked at.
     pub(crate) fn next_change(&self) -> Option<Timestamp> {
         let ready = |pods: &Pods| [pods.since + secs(self.delays.0), pods.since + deadline(&self.spec)];
-        let pods = self.target.iter().chain(&self.primary).flat_map(ready);
+        let pods = self.target.iter().chain(&self.primary).chain(&self.baseline).flat_map(ready);
         pods.chain(self.route.iter().map(|route| route.accepted)).filter(|moment| *moment > self.now).min()
     }
 
@@ -201,15 +205,36 @@ impl World {
                 revision: Some(primary.revision.clone()),
                 readiness: self.readiness(primary, true),
             }),
+            baseline: self.baseline.as_ref().map(|pods| self.baseline_seen(pods)),
             apex: self.apex,
             traffic: match &self.route {
                 None => Traffic::Missing,
                 Some(route) if route.accepted > self.now => Traffic::Pending("the gateway has not accepted it".into()),
+                Some(route) if route.baseline != Intent::of(&self.spec, &self.state()).baseline_weight => {
+                    Traffic::Pending("the baseline has another share".into())
+                }
                 Some(route) => Traffic::Split { weight: route.weight, mirrored: route.mirrored },
             },
             deployer: None,
             problems: Vec::new(),
         }
+    }
+
+    fn baseline_seen(&self, pods: &Pods) -> BaselineSeen {
+        let younger = self.state().applied.is_none_or(|applied| applied.id == pods.revision);
+        let readiness = match self.readiness(pods, false) {
+            Readiness::Ready if !younger => Readiness::NotYet("it stands beside another revision".into()),
+            readiness @ (Readiness::Ready | Readiness::NotYet(_) | Readiness::ScaledToZero | Readiness::Stuck(_)) => {
+                readiness
+            }
+        };
+        let cost = BaselineStatus { pods: 2, cpu: "200m".into(), memory: "128Mi".into() };
+        BaselineSeen { serves: self.baseline_serves(), readiness, cost }
+    }
+
+    pub(crate) fn baseline_serves(&self) -> bool {
+        let ready = |pods: &Pods| !pods.broken && self.now >= pods.since + secs(self.delays.0);
+        self.baseline.as_ref().is_some_and(ready)
     }
 
     fn answer(&self, asks: &[Ask], answers: &mut Answers) {
@@ -329,7 +354,7 @@ impl World {
         let mut made = Vec::new();
         let status = report::status(step, &self.status, TargetKind::Deployment, 1, self.now);
         let Desired { intent, primary, target, .. } = &step.desired;
-        for what in ["status", "services", "primary", "routes", "scale", "finalizer"] {
+        for what in ["status", "services", "primary", "baseline", "routes", "scale", "no baseline", "finalizer"] {
             let mut next = self.clone();
             let differs = match what {
                 "status" => {
@@ -338,10 +363,12 @@ impl World {
                 }
                 "services" => false,
                 "primary" => next.write_primary(*primary),
+                "baseline" => next.write_baseline(&step.desired.baseline),
+                "no baseline" => step.desired.baseline == BaselineAction::Remove && next.baseline.take().is_some(),
                 "routes" if step.desired.revert => std::mem::replace(&mut next.apex, false),
                 "routes" if step.desired.routes => {
-                    let same =
-                        |route: &Route| (route.weight, route.mirrored) == (intent.canary_weight, intent.mirrored);
+                    let wanted = (intent.canary_weight, intent.baseline_weight, intent.mirrored);
+                    let same = |route: &Route| (route.weight, route.baseline, route.mirrored) == wanted;
                     let differs = !self.route.as_ref().is_some_and(same) || !self.apex;
                     if differs {
                         let accepted = self.now + secs(self.delays.1);
@@ -349,7 +376,8 @@ impl World {
                         if intent.canary_weight == 0 {
                             next.bad_until = next.bad_until.map(|until| until.min(accepted));
                         }
-                        next.route = Some(Route { weight: intent.canary_weight, mirrored: intent.mirrored, accepted });
+                        let (weight, baseline, mirrored) = wanted;
+                        next.route = Some(Route { weight, baseline, mirrored, accepted });
                         next.apex = true;
                     }
                     differs
@@ -386,6 +414,18 @@ impl World {
         let Some(revision) = revision.cloned() else { return false };
         self.primary = Some(Pods { up: true, since: self.now, broken: false, revision });
         true
+    }
+
+    /// Its pods are made anew with each revision that it stands beside.
+    fn write_baseline(&mut self, action: &BaselineAction) -> bool {
+        match action {
+            BaselineAction::Run { beside } if self.baseline.as_ref().is_none_or(|pods| pods.revision != *beside) => {
+                let revision = beside.clone();
+                self.baseline = Some(Pods { revision, up: true, since: self.now, broken: false });
+                true
+            }
+            BaselineAction::Keep | BaselineAction::Run { .. } | BaselineAction::Remove => false,
+        }
     }
 
     fn write_scale(&mut self, action: ScaleAction) -> bool {

@@ -84,7 +84,7 @@ fn after_half_an_hour(requests: u32, canary: u32, baseline: u32) -> Seen {
         ..RunEntry::default()
     };
     let look = look().with(|look| {
-        look.spec.judge.baseline = Baseline::Concurrent;
+        *look = look.clone().beside_baseline();
         let comparison = look.spec.metrics[0].comparison.as_mut().expect("a comparison");
         comparison.against = Against::Baseline;
         look.past = (-30..=1).map(entry).collect();
