@@ -64,8 +64,12 @@ impl Pass<'_> {
         let known = &self.memory.applied_then;
         let lasting = known.iter().rev().find(|applied| self.after(applied.since, OVERTAKEN) <= self.now);
         let known = lasting.or_else(|| known.first().filter(|_| known.len() > 1));
-        let word = known.map(|applied| applied.word.clone());
-        word.or_else(|| self.former.source.as_ref().and_then(|source| source.revision.clone()))
+        known.map(|applied| applied.word.clone()).or_else(|| match &self.former.source {
+            // They may have been at the next commit already when that was written down, so what stood before it stands in.
+            Some(source) if source.provisional => self.memory.applied_before.clone(),
+            Some(source) => source.revision.clone(),
+            None => None,
+        })
     }
 
     /// Of a revision whose source is not certain yet.
