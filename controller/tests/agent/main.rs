@@ -7,5 +7,6 @@ mod drift;
 mod faults;
 mod real;
 mod rendering;
+mod round;
 mod whole;
 mod world;

@@ -10,19 +10,20 @@ use controller::metrics::Metrics;
 use serde_json::json;
 use sim::Kind;
 use sim::controllers::{Controllers, WellBehaved, make_nodes};
+use tokio::task::JoinHandle;
 
 use crate::world::*;
 
-const CANARY: Kind<'static> = Kind { group: "flagger.app", kind: "Canary" };
+pub(crate) const CANARY: Kind<'static> = Kind { group: "flagger.app", kind: "Canary" };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_starts_a_rollout_and_is_named_as_its_cause() {
+/// Lets the whole controller work, with these flags too, and what makes pods.
+pub(crate) fn roll_out(world: &mut World, more: &[&str]) -> JoinHandle<()> {
     controller::http::install_cryptography();
-    let mut world = World::new();
     make_nodes(&world.cluster, 1).unwrap();
     let kubelet = tokio::spawn(Controllers::new(world.cluster.clone(), Arc::new(WellBehaved)).run());
     let flags = ["--mesh-provider=kubernetes", "--min-interval=1s", "--drain=1s", "--settle=1s"];
-    let args = controller::arguments(flags.map(str::to_owned)).unwrap();
+    let flags = flags.iter().chain(more).map(|flag| (*flag).to_owned());
+    let args = controller::arguments(flags).unwrap();
     let controller = Controller::new(
         controller::settings(&args).unwrap(),
         Surroundings {
@@ -35,7 +36,13 @@ async fn a_commit_starts_a_rollout_and_is_named_as_its_cause() {
     );
     let controller = controller.with_agent(world.agent.clone());
     world.work(async move { controller.work(std::future::pending()).await });
+    kubelet
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_starts_a_rollout_and_is_named_as_its_cause() {
+    let mut world = World::new();
+    let kubelet = roll_out(&mut world, &[]);
     let canary = "apiVersion: flagger.app/v1beta1\nkind: Canary\nmetadata: {name: web}\nspec:\n  \
                   targetRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n  service: {port: 80}\n  \
                   analysis: {interval: 1s, threshold: 5, iterations: 1}\n";
