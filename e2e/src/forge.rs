@@ -64,6 +64,21 @@ impl Forge {
         Ok(ForgeRepository { forge: self.clone(), name: name.to_owned(), work })
     }
 
+    /// Makes a token that may write repositories and speak on pull requests, anew.
+    ///
+    /// # Errors
+    /// When the forge refuses.
+    pub async fn token(&self, name: &str) -> Result<String> {
+        let path = format!("/users/{}/tokens", self.user);
+        if let Err(error) = self.ask(Method::DELETE, &format!("{path}/{name}"), None).await {
+            // There is none of that name.
+            drop(error);
+        }
+        let wanted = json!({"name": name, "scopes": ["write:repository", "write:issue"]});
+        let made = self.ask(Method::POST, &path, Some(wanted)).await?;
+        made["sha1"].as_str().map(str::to_owned).context("the forge made a token and does not tell it")
+    }
+
     /// Asks the forge's API; a status that is no success is an error.
     ///
     /// # Errors
@@ -111,6 +126,14 @@ impl ForgeRepository {
     /// When `git` or the forge refuses.
     pub async fn commit(&self, folder: &str, message: &str, objects: &[Value]) -> Result<String> {
         self.pull().await?;
+        self.write(folder, objects)?;
+        git(&self.work, &["add", "--all"]).await?;
+        git(&self.work, &["commit", "--quiet", "--message", message]).await?;
+        git(&self.work, &["push", "--quiet", "origin", "main"]).await?;
+        git(&self.work, &["rev-parse", "HEAD"]).await
+    }
+
+    fn write(&self, folder: &str, objects: &[Value]) -> Result<()> {
         let into = self.work.join(folder);
         std::fs::create_dir_all(&into).with_context(|| format!("making {}", into.display()))?;
         for object in objects {
@@ -119,9 +142,36 @@ impl ForgeRepository {
             let text = serde_saphyr::to_string(object).with_context(|| format!("writing {name} as YAML"))?;
             std::fs::write(into.join(&name), text).with_context(|| format!("writing {name}"))?;
         }
+        Ok(())
+    }
+
+    /// Opens a pull request from a new branch with these manifests. Returns its number.
+    ///
+    /// # Errors
+    /// When `git` or the forge refuses.
+    pub async fn propose(&self, branch: &str, folder: &str, title: &str, objects: &[Value]) -> Result<u64> {
+        self.pull().await?;
+        git(&self.work, &["checkout", "--quiet", "-b", branch]).await?;
+        self.write(folder, objects)?;
         git(&self.work, &["add", "--all"]).await?;
-        git(&self.work, &["commit", "--quiet", "--message", message]).await?;
-        git(&self.work, &["push", "--quiet", "origin", "main"]).await?;
+        git(&self.work, &["commit", "--quiet", "--message", title]).await?;
+        git(&self.work, &["push", "--quiet", "origin", branch]).await?;
+        git(&self.work, &["checkout", "--quiet", "main"]).await?;
+        let wanted = json!({"title": title, "head": branch, "base": "main"});
+        let pull = self.ask(Method::POST, "/pulls", Some(wanted)).await?;
+        pull["number"].as_u64().with_context(|| format!("the pull request has no number: {pull}"))
+    }
+
+    /// Merges a pull request, once the forge has seen that it can be merged. Returns the newest commit of the branch.
+    ///
+    /// # Errors
+    /// When the forge refuses for half a minute.
+    pub async fn merge(&self, number: u64) -> Result<String> {
+        crate::wait_for("the forge to merge", std::time::Duration::from_secs(30), || async {
+            self.ask(Method::POST, &format!("/pulls/{number}/merge"), Some(json!({"Do": "merge"}))).await
+        })
+        .await?;
+        self.pull().await?;
         git(&self.work, &["rev-parse", "HEAD"]).await
     }
 

@@ -48,7 +48,8 @@ export function confirm(verb, rollout, user) {
     element('confirm-yes').onclick = () => { answer = true; dialog.close(); };
     element('confirm-no').onclick = () => dialog.close();
     dialog.onclick = (event) => event.target === dialog && dialog.close();
-    dialog.onclose = () => resolve(answer);
+    // The event comes after the closing: an earlier question's may come when this one is already asked.
+    dialog.onclose = () => dialog.open || resolve(answer);
     dialog.showModal();
     element(risky ? 'confirm-no' : 'confirm-yes').focus();
   });
