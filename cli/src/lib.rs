@@ -139,7 +139,7 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
 
 /// The custom resource definitions, as one stream of YAML documents.
 fn definitions() -> Result<String, Complaint> {
-    let crds = crds::all_crds();
+    let crds = crds::definitions();
     let documents: Result<Vec<String>, _> = crds.iter().map(serde_saphyr::to_string).collect();
     documents.map(|documents| documents.join("---\n")).map_err(|failure| Complaint::Render(failure.to_string()))
 }

@@ -28,7 +28,7 @@ pub use git::*;
 pub use git_source::*;
 pub use judge::*;
 pub use metric_template::*;
-pub use publish::{PublishedFile, all_crds, published_files};
+pub use publish::{PublishedFile, all_crds, definitions, published_files, written_definitions};
 pub use service::*;
 pub use source::*;
 pub use status::*;

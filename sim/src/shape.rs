@@ -69,15 +69,22 @@ impl Shape {
     }
 
     /// The object of a watch event; a table names its columns once.
-    pub(crate) fn event_object(self, target: &Target, object: &Arc<Value>, first: bool, now: jiff::Timestamp) -> Value {
-        match self {
-            Shape::Whole | Shape::Metadata => self.object(target, object, now),
+    pub(crate) fn event_object(
+        self,
+        target: &Target,
+        object: &Arc<Value>,
+        first: bool,
+        now: jiff::Timestamp,
+    ) -> Arc<Value> {
+        Arc::new(match self {
+            Shape::Whole => return object.clone(),
+            Shape::Metadata => self.object(target, object, now),
             Shape::Table(rows) => {
                 let columns = first.then(|| table::columns(target));
                 let version = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
                 table_of(target, std::slice::from_ref(object), rows, columns, &version, now)
             }
-        }
+        })
     }
 
     /// A page of a list, written.

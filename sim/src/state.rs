@@ -349,18 +349,28 @@ fn keep_other_part(target: &Target, live: Option<&Value>, next: &mut Value) {
             put(next, "status", status);
         }
         (Part::Status, Some(live)) => {
-            let (status, managed) = (next.get("status").cloned(), live["metadata"].get("managedFields").cloned());
-            let applied = next["metadata"].get("managedFields").cloned();
-            let annotations = next["metadata"].get("annotations").cloned();
-            *next = live.clone();
+            restore(next, live, &["status", "metadata"]);
             // Controllers of built-in kinds annotate as they report.
-            if !target.resource.custom {
-                put(&mut next["metadata"], "annotations", annotations);
+            let written: &[&str] =
+                if target.resource.custom { &["managedFields"] } else { &["managedFields", "annotations"] };
+            restore(&mut next["metadata"], &live["metadata"], written);
+            let managed = live["metadata"].get("managedFields");
+            if let (Some(metadata), Some(managed)) = (next["metadata"].as_object_mut(), managed) {
+                metadata.entry("managedFields").or_insert_with(|| managed.clone());
             }
-            put(next, "status", status);
-            put(&mut next["metadata"], "managedFields", applied.or(managed));
         }
         (Part::Status, None) => {}
+    }
+}
+
+/// Makes the fields as they were, but for those with these names. Most have not changed, and are not copied.
+fn restore(next: &mut Value, live: &Value, but: &[&str]) {
+    let (Some(next), Some(live)) = (next.as_object_mut(), live.as_object()) else { return };
+    next.retain(|name, _| but.contains(&name.as_str()) || live.contains_key(name));
+    for (name, value) in live.iter().filter(|(name, _)| !but.contains(&name.as_str())) {
+        if next.get(name) != Some(value) {
+            next.insert(name.clone(), value.clone());
+        }
     }
 }
 

@@ -45,7 +45,7 @@ struct Watcher {
     watch: Watch,
     changed: Receiver<u64>,
     position: u64,
-    lines: VecDeque<Value>,
+    lines: VecDeque<String>,
     told: usize,
     first: bool,
     ended: bool,
@@ -74,7 +74,7 @@ impl Watch {
         };
         watcher.begin()?;
         Ok(unfold(watcher, |mut watcher| async move {
-            let mut line = watcher.next().await?.to_string();
+            let mut line = watcher.next().await?;
             line.push('\n');
             Some((Ok(Bytes::from(line)), watcher))
         }))
@@ -99,12 +99,12 @@ impl Watcher {
         if self.watch.marks_initial {
             let mut bookmark = self.bookmark();
             bookmark["object"]["metadata"]["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
-            self.lines.push_back(bookmark);
+            self.lines.push_back(bookmark.to_string());
         }
         Ok(())
     }
 
-    async fn next(&mut self) -> Option<Value> {
+    async fn next(&mut self) -> Option<String> {
         loop {
             if self.watch.breaks.is_some_and(|breaks| self.told >= breaks) {
                 return None;
@@ -133,7 +133,7 @@ impl Watcher {
             () = sleep_until(deadline.unwrap_or(self.bookmark)), if limited => self.ended = true,
             () = sleep_until(self.bookmark), if bookmarked => {
                 self.bookmark = Instant::now() + BOOKMARKS;
-                let bookmark = self.bookmark();
+                let bookmark = self.bookmark().to_string();
                 self.lines.push_back(bookmark);
             }
         }
@@ -150,7 +150,7 @@ impl Watcher {
                 None => {
                     let message = format!("too old resource version: {} ({})", self.position, state.store.version());
                     let status = Status::expired(message).to_value();
-                    self.lines.push_back(json!({ "type": "ERROR", "object": status }));
+                    self.lines.push_back(json!({ "type": "ERROR", "object": status }).to_string());
                     self.ended = true;
                     return;
                 }
@@ -195,9 +195,9 @@ impl Watcher {
 
     fn tell(&mut self, kind: &str, object: &Arc<Value>) {
         let now = self.cluster.now();
-        let object = self.watch.shape.event_object(&self.watch.target, object, self.first, now);
-        self.first = false;
-        self.lines.push_back(json!({ "type": kind, "object": object }));
+        let first = std::mem::take(&mut self.first);
+        let object = self.watch.shape.event_object(&self.watch.target, object, first, now);
+        self.lines.push_back(format!("{{\"type\":\"{kind}\",\"object\":{object}}}"));
     }
 
     fn bookmark(&self) -> Value {

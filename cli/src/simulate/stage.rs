@@ -309,7 +309,7 @@ impl Stage {
 
 /// Gives an empty cluster what a platform team puts up: definitions and machines.
 pub(crate) fn equip(cluster: &Cluster) -> Result<(), ScenarioError> {
-    for definition in crds::all_crds().into_iter().chain(sim::networking::definitions()) {
+    for definition in crds::definitions().into_iter().chain(sim::networking::definitions()) {
         apply(cluster, definition, "")?;
     }
     make_nodes(cluster, NODES).map_err(|status| ScenarioError::Stage(format!("making nodes: {status}")))

@@ -137,7 +137,6 @@ pub(crate) fn narrowings(published: &Value, ours: &Value, path: &str, found: &mu
     if published["x-kubernetes-int-or-string"] != ours["x-kubernetes-int-or-string"] {
         complain("differs in int-or-string".into());
     }
-    let list = |schema: &Value, key: &str| schema[key].as_array().cloned().unwrap_or_default();
     let mut published_required = list(published, "required");
     if let [first, others @ ..] = list(published, "oneOf").as_slice() {
         let in_all = |name: &Value| others.iter().all(|choice| list(choice, "required").contains(name));
@@ -167,8 +166,24 @@ pub(crate) fn narrowings(published: &Value, ours: &Value, path: &str, found: &mu
             _ => complain(format!("has {bound} {tight}")),
         }
     }
-    if ours["oneOf"].is_array() && ours["oneOf"] != published["oneOf"] {
-        complain("has other alternatives".into());
+    let words = ["oneOf", "anyOf"];
+    if words.into_iter().any(|word| ours[word].is_array() && ours[word] != published[word]) {
+        let mut names: Vec<Value> = [published, ours]
+            .iter()
+            .flat_map(|schema| words.map(|word| list(schema, word)))
+            .flatten()
+            .flat_map(|choice| list(&choice, "required"))
+            .filter(|name| published["properties"][name.as_str().unwrap_or_default()].is_object())
+            .collect();
+        names.sort_by_key(Value::to_string);
+        names.dedup();
+        for subset in 0..1_u32 << names.len() {
+            let written: Vec<&Value> =
+                names.iter().enumerate().filter(|(place, _)| subset >> place & 1 == 1).map(|(_, name)| name).collect();
+            if takes(published, &written) && !takes(ours, &written) {
+                complain(format!("refuses {written:?} together"));
+            }
+        }
     }
     for (name, schema) in published["properties"].as_object().into_iter().flatten() {
         narrowings(schema, &ours["properties"][name], &format!("{path}.{name}"), found);
@@ -178,4 +193,17 @@ pub(crate) fn narrowings(published: &Value, ours: &Value, path: &str, found: &mu
             narrowings(&published[inner], &ours[inner], &format!("{path}.{inner}"), found);
         }
     }
+}
+
+/// True when an object with these fields has what is required of it, and no more alternatives than it may.
+fn takes(schema: &Value, written: &[&Value]) -> bool {
+    let all = |of: &Value| list(of, "required").iter().all(|name| written.contains(&name));
+    let met = |word| list(schema, word).iter().filter(|choice| all(choice)).count();
+    let one = !schema["oneOf"].is_array() || met("oneOf") == 1;
+    let any = !schema["anyOf"].is_array() || met("anyOf") > 0;
+    one && any
+}
+
+fn list(schema: &Value, key: &str) -> Vec<Value> {
+    schema[key].as_array().cloned().unwrap_or_default()
 }

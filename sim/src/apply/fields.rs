@@ -178,11 +178,10 @@ impl Fields {
         self.member && member || self.children().any(shared)
     }
 
-    /// Without a field and all below it.
-    pub(crate) fn without(&self, field: &str) -> Fields {
-        let mut fields = self.clone();
-        fields.children.remove(&Element::Field(field.to_owned()));
-        fields
+    /// Without these fields and all below them.
+    pub(crate) fn without(mut self, fields: &[&str]) -> Fields {
+        self.children.retain(|element, _| !matches!(element, Element::Field(field) if fields.contains(&field.as_str())));
+        self
     }
 
     /// Nothing but a field and all below it.
@@ -196,11 +195,10 @@ impl Fields {
     }
 
     /// Changes what stands below a field; what becomes empty is dropped.
-    pub(crate) fn change(&mut self, field: &str, by: impl FnOnce(&mut Fields) -> Fields) {
+    pub(crate) fn change(&mut self, field: &str, by: impl FnOnce(Fields) -> Fields) {
         let element = Element::Field(field.to_owned());
-        if let Some(mut child) = self.children.remove(&element) {
-            let child = by(&mut child);
-            self.put(element, child);
+        if let Some(child) = self.children.remove(&element) {
+            self.put(element, by(child));
         }
     }
 

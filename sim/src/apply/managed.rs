@@ -214,14 +214,17 @@ impl Managed {
         let entries: Vec<Value> = entries
             .into_iter()
             .map(|(owner, entry)| {
-                let mut written = json!({
-                    "manager": owner.manager, "operation": owner.operation, "apiVersion": entry.api_version,
-                    "time": entry.time, "fieldsType": "FieldsV1", "fieldsV1": entry.fields.write(),
-                });
+                let mut written = Map::new();
+                written.insert("manager".to_owned(), owner.manager.into());
+                written.insert("operation".to_owned(), owner.operation.into());
+                written.insert("apiVersion".to_owned(), entry.api_version.into());
+                written.insert("time".to_owned(), entry.time.into());
+                written.insert("fieldsType".to_owned(), "FieldsV1".into());
+                written.insert("fieldsV1".to_owned(), entry.fields.write());
                 if !owner.subresource.is_empty() {
-                    written["subresource"] = owner.subresource.into();
+                    written.insert("subresource".to_owned(), owner.subresource.into());
                 }
-                written
+                Value::Object(written)
             })
             .collect();
         let Some(metadata) = object["metadata"].as_object_mut() else { return };

@@ -30,8 +30,8 @@ pub(crate) fn track(schema: &Schema, live: Option<&Value>, next: &mut Value, wri
         None if writer.subresource.is_empty() => Managed::stated(next, Managed::default()),
         None => Managed::default(),
     };
-    let taken = identity_less(&change.added.union(&change.modified));
-    let removed = identity_less(&change.removed);
+    let taken = identity_less(change.added.union(&change.modified));
+    let removed = identity_less(change.removed);
     // An object whose owners were taken out is not tracked again until somebody applies.
     let untracked = live.is_some() && managed.is_empty();
     if !untracked {
@@ -57,11 +57,11 @@ pub(crate) fn apply(
     let empty = json!({});
     let base = live.unwrap_or(&empty);
     let mut managed = Managed::of(base);
-    let mut set = identity_less(&walk::to_fields(schema, config));
+    let mut set = identity_less(walk::to_fields(schema, config));
     if writer.subresource == "status" {
         set = set.only("status");
     } else if writer.subresource.is_empty() && schema.properties.contains_key("status") {
-        set = set.without("status");
+        set = set.without(&["status"]);
     }
     let own = Owner::apply(writer);
     let last = managed.fields(&own).unwrap_or_default();
@@ -70,25 +70,26 @@ pub(crate) fn apply(
     let to_remove = last.difference(&managed.everything());
     walk::remove(schema, &mut merged, &to_remove, &managed.everything());
     let change = walk::compare(schema, live, Some(&merged));
-    let taken = identity_less(&change.added.union(&change.modified));
+    let taken = identity_less(change.added.union(&change.modified));
     let conflicts = managed.conflicts(&own, &taken);
     if !conflicts.is_empty() && !force {
         return Err(conflict(&conflicts));
     }
     managed.take_from_others(Some(&own), &taken);
-    managed.take_from_others(Some(&own), &identity_less(&change.removed));
+    managed.take_from_others(Some(&own), &identity_less(change.removed));
     managed.write_into(&mut merged);
     Ok(merged)
 }
 
 /// What every writer must state, and what the server decides, belongs to nobody.
-fn identity_less(fields: &Fields) -> Fields {
-    let mut fields = fields.without("apiVersion").without("kind");
+fn identity_less(fields: Fields) -> Fields {
     let nobodys =
         ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
+    let mut fields = fields.without(&["apiVersion", "kind"]);
     fields.change("metadata", |metadata| {
+        let mut metadata = metadata.without(&nobodys);
         metadata.set_member(false);
-        nobodys.iter().fold(metadata.clone(), |metadata, name| metadata.without(name))
+        metadata
     });
     fields
 }

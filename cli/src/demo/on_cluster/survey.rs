@@ -54,7 +54,7 @@ impl Survey {
             .map_err(|why| ClusterError::api("asking the Kubernetes API server for its version", &why))?;
         let mut missing = Vec::new();
         let mut definitions = Vec::new();
-        for definition in crds::all_crds() {
+        for definition in crds::definitions() {
             let name = definition["metadata"]["name"].as_str().unwrap_or_default();
             let found = Api::<DynamicObject>::all_with(client.clone(), &resource(DEFINITION)).get(name).await;
             match found {
