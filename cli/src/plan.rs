@@ -50,6 +50,12 @@ pub struct Foresight {
     /// Requests that fail until a canary is taken back that fails them all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_in_outage: Option<f64>,
+    /// With `plan: auto`, seconds until a canary is found out that is worse by just as much as matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found_out_seconds: Option<u64>,
+    /// Requests beyond the usual that have failed by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_until_found_out: Option<f64>,
     /// What should be changed.
     pub findings: Vec<Advice>,
 }
@@ -102,6 +108,8 @@ impl Foresight {
             finish_seconds: forecast.finish.as_secs(),
             false_rollbacks: forecast.false_rollbacks,
             lost_in_outage: forecast.lost_in_outage,
+            found_out_seconds: forecast.found_out.map(|found| found.after.as_secs()),
+            lost_until_found_out: forecast.found_out.map(|found| found.failed),
             findings: forecast
                 .findings
                 .into_iter()

@@ -59,3 +59,13 @@ fn what_cannot_be_foreseen_is_told_with_the_mend() {
         assert!(error.contains(wanted), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_plan_of_its_own_is_told_with_its_budget() {
+    let text = example("auto-plan");
+    let known = foresee(&text, "p.yaml", Some(3000.0), 99.5).expect("a plan");
+    insta::assert_snapshot!("plan_auto", plans(&known, PLAIN));
+    assert!(known[0].lost_until_found_out.expect("known traffic") <= 300.0);
+    let little = foresee(&text, "p.yaml", Some(0.5), 99.5).expect("a plan");
+    assert_eq!(little[0].findings[0].reason, "CannotDecide");
+}

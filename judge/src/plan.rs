@@ -23,6 +23,8 @@ pub struct Circumstances {
     pub budget: f64,
     /// Whether a baseline of the canary's size gets as much of the traffic.
     pub baseline: bool,
+    /// The largest share of the traffic for the canary, in percent: the last step has it.
+    pub last: u8,
 }
 
 /// A share of the traffic for a time.
@@ -51,7 +53,7 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum Impossible {
     /// Numbers that nothing follows from.
-    #[error("a plan takes traffic, an error rate above 0 and below 1, a ratio above 1 and a budget above 0")]
+    #[error("a plan takes traffic, an error rate above 0 and below 1, a ratio above 1, a budget above 0 and a last share of 1 to 100 %")]
     Circumstances,
     /// It would take too long.
     #[error(
@@ -60,7 +62,8 @@ pub enum Impossible {
     TooLittleTraffic(f64),
 }
 
-const WEIGHTS: [u8; 7] = [1, 2, 5, 10, 20, 35, 50];
+/// Shares before the last one, of which those below it are taken.
+const WEIGHTS: [u8; 8] = [1, 2, 5, 10, 20, 35, 50, 75];
 const WEEK: f64 = 7.0 * 86_400.0;
 /// A window of a metrics server, in seconds.
 const WINDOW: f64 = 10.0;
@@ -72,6 +75,7 @@ const UNKNOWN: f64 = 0.5;
 pub fn plan(given: &Circumstances) -> Result<Plan, Impossible> {
     let Circumstances { traffic, error_rate, ratio, budget, .. } = *given;
     let fine = traffic > 0.0 && error_rate > 0.0 && error_rate < 1.0 && ratio > 1.0 && budget > 0.0;
+    let fine = fine && (1..=100).contains(&given.last);
     if !fine || !(traffic + ratio + budget).is_finite() {
         return Err(Impossible::Circumstances);
     }
@@ -79,13 +83,14 @@ pub fn plan(given: &Circumstances) -> Result<Plan, Impossible> {
     let finish = log(1.0 / given.false_promotion_rate.get()) + UNKNOWN;
     // Failed requests beyond the usual until evidence is complete, at any weight: harm is evidence.
     let harm_rate = |weight: u8| traffic * f64::from(weight) / 100.0 * error_rate * (ratio - 1.0);
-    let whole = budget / WEIGHTS.len() as f64;
+    let weights: Vec<u8> = WEIGHTS.into_iter().filter(|weight| *weight < given.last).chain([given.last]).collect();
+    let whole = budget / weights.len() as f64;
     let (mut steps, mut worse, mut good, mut failed, mut clock) = (Vec::new(), 0.0, 0.0, 0.0, 0.0);
     let (mut alarm_at, mut last) = (None, 0.0);
-    for (place, weight) in WEIGHTS.into_iter().enumerate() {
+    for (place, weight) in weights.iter().copied().enumerate() {
         let harm = harm_rate(weight);
         let left = alarm - worse;
-        let is_last = place + 1 == WEIGHTS.len();
+        let is_last = place + 1 == weights.len();
         let soak = (whole / harm).min(left.max(0.0) / alarm_growth(given, weight));
         // What is over in two windows is no step.
         if !is_last && soak < 2.0 * WINDOW {
@@ -118,6 +123,9 @@ pub fn plan(given: &Circumstances) -> Result<Plan, Impossible> {
 /// Evidence per second for a canary of just the ratio that matters being worse.
 fn alarm_growth(given: &Circumstances, weight: u8) -> f64 {
     let (canary, other) = arms(given, weight);
+    if other <= 0.0 {
+        return 0.0; // there is nobody to compare with
+    }
     let share = canary / (canary + other);
     let believed = given.ratio * canary / (given.ratio * canary + other);
     let per_event = believed * log(believed / share) + (1.0 - believed) * log((1.0 - believed) / (1.0 - share));
@@ -127,13 +135,16 @@ fn alarm_growth(given: &Circumstances, weight: u8) -> f64 {
 /// Evidence per second for a canary as good as the reference being not worse.
 fn promotion_growth(given: &Circumstances, weight: u8) -> f64 {
     let (canary, other) = arms(given, weight);
+    if other <= 0.0 {
+        return 0.0;
+    }
     Tests::growth(canary * WINDOW, other * WINDOW, given.error_rate, given.ratio) * canary
 }
 
 /// Requests per second to the canary and to what it is compared with.
 fn arms(given: &Circumstances, weight: u8) -> (f64, f64) {
     let share = f64::from(weight) / 100.0;
-    let other = if given.baseline { share } else { 1.0 - share };
+    let other = if given.baseline { share.min(1.0 - share) } else { 1.0 - share };
     (given.traffic * share, given.traffic * other)
 }
 
@@ -178,6 +189,7 @@ mod tests {
             false_promotion_rate: rate,
             budget,
             baseline: true,
+            last: 50,
         }
     }
 
@@ -190,6 +202,16 @@ mod tests {
                 assert!(plan.failed <= budget, "{traffic} {budget}: {plan:?}");
                 assert!(plan.finish >= plan.steps.iter().map(|step| step.soak).sum::<f64>() - 1.0);
             }
+        }
+    }
+
+    #[test]
+    fn the_last_share_is_as_asked_for() {
+        for last in [1, 3, 20, 50, 60, 100] {
+            let given = Circumstances { last, baseline: false, ..given(100.0, 100.0) };
+            // With all users on the canary there is nobody to compare with.
+            let ends = plan(&given).map(|plan| plan.steps.last().map(|step| step.weight));
+            assert_eq!(ends.ok().flatten(), (last < 100).then_some(last));
         }
     }
 

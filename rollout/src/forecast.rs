@@ -44,8 +44,19 @@ pub struct Forecast {
     pub false_rollbacks: Option<f64>,
     /// Requests that fail until a canary is taken back that fails them all; `None` as above, and when nothing would.
     pub lost_in_outage: Option<f64>,
+    /// When a canary is found out that is worse by just as much as matters; `None` but with `plan: auto` and known traffic.
+    pub found_out: Option<FoundOut>,
     /// What should be changed.
     pub findings: Vec<Finding>,
+}
+
+/// What a canary does until it is found out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FoundOut {
+    /// When, from the first look at its pods.
+    pub after: Duration,
+    /// Requests beyond the usual that have failed by then.
+    pub failed: f64,
 }
 
 /// A step of the analysis.
@@ -99,6 +110,7 @@ pub fn forecast(spec: &Spec, traffic: Option<Traffic>) -> Forecast {
         },
         lost_in_outage: traffic.filter(|_| judged.is_none()).and_then(|traffic| lost_in_outage(spec, &steps, traffic)),
         steps,
+        found_out: None,
         findings: Vec::new(),
     };
     if spec.skip_analysis {
@@ -107,7 +119,10 @@ pub fn forecast(spec: &Spec, traffic: Option<Traffic>) -> Forecast {
         blind_spots(spec, &mut forecast);
         match (traffic, judged) {
             (Some(traffic), None) => at_traffic(spec, traffic, &mut forecast),
-            (Some(traffic), Some(_)) => evidence::weigh(spec, traffic, &mut forecast),
+            (Some(traffic), Some(_)) => match spec.plan {
+                Some(auto) => evidence::planned(spec, auto, traffic, &mut forecast),
+                None => evidence::weigh(spec, traffic, &mut forecast),
+            },
             (None, _) => {}
         }
     }

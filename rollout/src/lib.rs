@@ -72,6 +72,7 @@ pub mod forecast;
 pub mod log;
 pub mod observation;
 pub mod parse;
+mod plan;
 pub mod readiness;
 pub mod reading;
 pub mod replay;

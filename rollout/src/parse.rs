@@ -85,6 +85,9 @@ pub fn parse(canary: &Canary, defaults: &Defaults<'_>) -> Result<Spec, Vec<Inval
         let why = "is empty, and this method of the judge promotes only on evidence";
         notes.refuse("spec.analysis.metrics", why, "add one, as {name: request-success-rate, smallestEffect: 0.5}");
     }
+    if plan.is_some() {
+        judge::plan_follows(&metrics, &mut notes);
+    }
     let webhooks = checks::webhooks(&analysis.webhooks, &mut notes);
     let alerts = checks::alerts(&analysis.alerts, namespace, &mut notes);
     let affinity = checks::affinity(analysis.session_affinity.as_ref(), &ability, defaults, &mut notes);

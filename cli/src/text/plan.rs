@@ -31,6 +31,13 @@ fn plan(foresight: &Foresight, paint: Paint) -> String {
     if let Some(lost) = foresight.lost_in_outage {
         fact("Outage:", format!("about {lost:.0} requests fail until a canary is taken back that fails all"));
     }
+    if let (Some(after), Some(lost)) = (foresight.found_out_seconds, foresight.lost_until_found_out) {
+        let after = span(seconds(after));
+        fact(
+            "Bad releases:",
+            format!("found out after {after} and {lost:.0} failed requests, when worse by just as much as matters"),
+        );
+    }
     let mut text = facts.render(paint, 0);
     text.push_str(&section("Steps", paint));
     let mut table = Table::headed(&["FROM", "CANARY", "REQUESTS BEHIND ITS CHECK", "FAILS FOR A GOOD RELEASE"]);

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use crds::Baseline;
-use judge::plan::{Circumstances, time_to_decide};
-use judge::policy::{Effect as Larger, Rate as JudgeRate};
+use judge::plan::{Step, time_to_decide};
 
-use super::{Forecast, Traffic};
-use crate::spec::{Comparison, Measure, Method, Metric, Spec};
+use super::{Expected, Forecast, FoundOut, Traffic};
+use crate::plan;
+use crate::spec::{AutoPlan, Comparison, Metric, Spec};
 
 /// Longer than that nobody waits for a verdict.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -34,27 +33,35 @@ pub(super) fn weigh(spec: &Spec, traffic: Traffic, forecast: &mut Forecast) {
     forecast.finish += more;
 }
 
+/// The same with `plan: auto`, whose steps follow from the traffic.
+pub(super) fn planned(spec: &Spec, auto: AutoPlan, traffic: Traffic, forecast: &mut Forecast) {
+    let per_second = traffic.requests_per_minute / 60.0;
+    let Some(plan) = plan::at(spec, auto, per_second, 1.0 - traffic.success) else { return };
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(why) => return forecast.find("CannotDecide", why.to_string()),
+    };
+    let mut from = 0.0;
+    forecast.steps.clear();
+    for Step { weight, soak } in plan.steps {
+        forecast.steps.push(Expected {
+            weight: Some(weight),
+            mirrored: false,
+            from: plan::time(from),
+            requests: Some(per_second * f64::from(weight) / 100.0 * soak),
+            fails: None,
+        });
+        from += soak;
+    }
+    forecast.finish = plan::time(plan.finish);
+    forecast.found_out = Some(FoundOut { after: plan::time(plan.alarm), failed: plan.failed });
+}
+
 /// Seconds until a release that is as good as the primary is shown to be so; `None` where that does not follow from the
 /// traffic alone.
 fn seconds(spec: &Spec, traffic: Traffic, weight: u8, comparison: Comparison) -> Option<f64> {
-    let (Measure::Errors, Method::Sequential { false_alarm_rate, false_promotion_rate }) =
-        (comparison.measure, spec.judge.method)
-    else {
-        return None;
-    };
-    // A version that never fails cannot be compared with; one in a million is next to that.
-    let error_rate = (1.0 - traffic.success).max(1e-6);
-    let effect = Larger::new(comparison.smallest_effect.relative(), comparison.smallest_effect.absolute()).ok()?;
-    let given = Circumstances {
-        traffic: traffic.requests_per_minute / 60.0,
-        error_rate,
-        ratio: 1.0 + effect.beside(error_rate) / error_rate,
-        false_alarm_rate: JudgeRate::try_from(false_alarm_rate.get()).ok()?,
-        false_promotion_rate: JudgeRate::try_from(false_promotion_rate.get()).ok()?,
-        budget: f64::MAX,
-        baseline: spec.judge.baseline == Baseline::Concurrent,
-    };
-    Some(time_to_decide(&given, weight))
+    let (per_second, error_rate) = (traffic.requests_per_minute / 60.0, 1.0 - traffic.success);
+    plan::circumstances(spec, comparison, per_second, error_rate, f64::MAX).map(|given| time_to_decide(&given, weight))
 }
 
 fn undecided(metric: &Metric, traffic: Traffic, weight: u8, seconds: f64) -> String {

@@ -153,12 +153,27 @@ pub(super) fn plan(
     budget.flatten().map(|failed_requests| AutoPlan { failed_requests })
 }
 
+/// A plan follows from a metric that counts failed requests.
+pub(super) fn plan_follows(metrics: &[Metric], notes: &mut Notes) {
+    let counts =
+        |metric: &Metric| metric.comparison.is_none_or(|comparison| matches!(comparison.measure, Measure::Errors));
+    if !metrics.is_empty() && notes.errors.is_empty() && !metrics.iter().any(counts) {
+        let why = "auto follows from how many requests fail, and no metric counts them";
+        notes.refuse("spec.analysis.plan", why, "add the metric {name: request-success-rate, smallestEffect: 0.5}");
+    }
+}
+
 /// Where an automatic plan starts before the traffic is known.
 pub(super) fn first_weights(analysis: &CanaryAnalysis, notes: &mut Notes) -> Option<Vec<u8>> {
     let last = match analysis.max_weight {
         None | Some(0) => LAST_WEIGHT,
         Some(weight) => notes.percent("spec.analysis.maxWeight", weight)?,
     };
+    if last == 100 {
+        let why = "100 leaves nobody to compare the canary with";
+        notes.refuse("spec.analysis.maxWeight", why, "write at most 99; 50 tells most");
+        return None;
+    }
     Some(FIRST_WEIGHTS.into_iter().filter(|weight| *weight < last).chain([last]).collect())
 }
 

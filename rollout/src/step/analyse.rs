@@ -375,7 +375,8 @@ impl Pass<'_> {
                         format!("Advance {canary} canary mirrored traffic"),
                     );
                 }
-                match weights.iter().copied().find(|weight| *weight > run.weight) {
+                let planned = self.planned.filter(|weight| *weight > run.weight);
+                match planned.or_else(|| weights.iter().copied().find(|weight| *weight > run.weight)) {
                     Some(weight) => Next::Run(
                         Run { weight, mirrored: false, ..run },
                         format!("Advance {canary} canary weight {weight}"),

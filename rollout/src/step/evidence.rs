@@ -5,11 +5,13 @@ use std::sync::Arc;
 use crds::Check;
 use jiff::Timestamp;
 use judge::explain::{explain, headline};
-use judge::verdict::{Decision, Measured, Opinion, Reason, Then, Verdict};
+use judge::plan::Impossible;
+use judge::verdict::{Decision, Measured, Needs, Opinion, Reason, Then, Verdict};
 
 use crate::desired::Desired;
 use crate::evidence::{add, known, policy};
 use crate::observation::Ask;
+use crate::plan::{self, Course};
 use crate::spec::{HookKind, Severity};
 use crate::state::Run;
 
@@ -56,12 +58,13 @@ impl Pass<'_> {
         };
         add(Arc::make_mut(&mut evidence), self.answers.gathered.as_deref().unwrap_or_default(), run.weight, baseline);
         let verdict = judge::judge(&evidence, &policy);
+        let course = self.spec.plan.and_then(|auto| plan::course(self.spec, auto, &evidence, run.weight, self.now));
         self.memory.evidence = Some((name, evidence));
         self.state.checks.extend(checks(&verdict));
-        Ok(self.follow(verdict))
+        Ok(self.follow(run, verdict, course))
     }
 
-    fn follow(&mut self, verdict: Verdict) -> Weighed {
+    fn follow(&mut self, run: Run, verdict: Verdict, course: Option<Result<Course, Impossible>>) -> Weighed {
         let canary = self.canary();
         let said = headline(&verdict.decision, verdict.at);
         match verdict.decision {
@@ -70,8 +73,11 @@ impl Pass<'_> {
                 let event = format!("Rolling back {canary} {told}");
                 Weighed::Ended(self.roll_back(event, Severity::Error, format!("Rolled back: {told}")))
             }
-            Decision::NotWorse { .. } => Weighed::Judged(Judgement::Passed),
-            Decision::CannotTell { reason, then, .. } => match then {
+            Decision::NotWorse { .. } => {
+                self.planned = course.and_then(|course| course.ok()?.next);
+                Weighed::Judged(Judgement::Passed)
+            }
+            Decision::CannotTell { reason, needs, then } => match then {
                 Some(Then::Rollback) => {
                     let event = format!("Rolling back {canary} {said}");
                     Weighed::Ended(self.roll_back(event, Severity::Error, format!("Rolled back: {said}")))
@@ -86,10 +92,39 @@ impl Pass<'_> {
                     Weighed::Judged(Judgement::Undecided)
                 }
                 None => {
-                    self.wait(word(&reason), said);
+                    // What one share may cost is spent, and the next one tells more.
+                    let open = matches!(reason, Reason::NotEnoughTraffic | Reason::Close);
+                    let spent = |course: &Course| open && course.left.is_zero();
+                    self.planned = course.and_then(Result::ok).filter(spent).and_then(|course| course.next);
+                    if self.planned.is_some() {
+                        return Weighed::Judged(Judgement::Passed);
+                    }
+                    let planned = course.map(|course| self.by_plan(run, course, needs)).unwrap_or_default();
+                    self.wait(word(&reason), format!("{said}{planned}"));
                     Weighed::Judged(Judgement::Undecided)
                 }
             },
+        }
+    }
+
+    /// What follows, and when the end is to be expected.
+    fn by_plan(&self, run: Run, course: Result<Course, Impossible>, needs: Option<Needs>) -> String {
+        let course = match course {
+            Ok(course) => course,
+            Err(why) => return format!("; there is no plan: {why}"),
+        };
+        let (finish, left) = (self.after(self.now, course.finish), self.after(self.now, course.left));
+        match course.next {
+            Some(next) => format!(
+                "; by the plan {} % last until {} UTC and {next} % follow, and the end is expected about {} UTC",
+                run.weight,
+                left.strftime("%H:%M:%S"),
+                finish.strftime("%H:%M"),
+            ),
+            None => {
+                let finish = needs.map_or(finish, |needs| self.after(self.now, plan::time(needs.seconds)));
+                format!("; the end is expected about {} UTC", finish.strftime("%H:%M"))
+            }
         }
     }
 }

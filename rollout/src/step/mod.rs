@@ -93,6 +93,7 @@ pub fn step(input: Input<'_>) -> Outcome {
         waiting: Vec::new(),
         wake: None,
         looked: false,
+        planned: None,
     };
     match pass.decide() {
         Err(asks) => Outcome::Ask(asks),
@@ -118,6 +119,8 @@ struct Pass<'a> {
     wake: Option<Timestamp>,
     /// The canary was looked at.
     looked: bool,
+    /// The share that follows by `plan: auto`.
+    planned: Option<u8>,
 }
 
 impl Pass<'_> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crds::{AfterHold, Baseline, Phase, RunEntry, RunSample, Worse};
 use judge::sample::Arm;
 use rollout::evidence::{Counted, Gathered};
-use rollout::spec::{Against, Comparison, Effect, Judge, Measure, Method, MissingData, Rate};
+use rollout::spec::{Against, AutoPlan, Comparison, Effect, Judge, Measure, Method, MissingData, Rate};
 use rollout::{Ask, Reading, Stage};
 
 use crate::support::build::{at, canary, run, spec, success_rate, under_way};
@@ -167,4 +167,42 @@ fn what_the_record_holds_is_asked_for_once() {
         look.gathered = arms((200.0, 1.0), (800.0, 4.0));
     });
     assert_eq!(second.go().asked, [Ask::Evidence(at(120))]);
+}
+
+/// A fifth of 100 requests a second, of which one in two hundred fails; three times as many would matter.
+fn planned(budget: u64, minutes: i64) -> Seen {
+    let look = look().with(|look| {
+        let failed_requests = budget.try_into().expect("a budget");
+        look.spec.plan = Some(AutoPlan { failed_requests });
+        look.spec.metrics[0].comparison.as_mut().expect("a comparison").smallest_effect =
+            Effect::new(2.0, 0.0).expect("an effect");
+        look.past = (2 - minutes..=1)
+            .map(|minute| RunEntry {
+                time: at(minute * 60),
+                weight: 20,
+                looked: true,
+                samples: vec![
+                    recorded(minute * 60, "Canary", 120, 1),
+                    recorded(minute * 60, "Primary", 480, 2),
+                ],
+                ..RunEntry::default()
+            })
+            .collect();
+        look.gathered = arms((120.0, 1.0), (480.0, 2.0));
+    });
+    look.go()
+}
+
+#[test]
+fn a_plan_lasts_as_long_as_its_budget_and_goes_on_without_a_verdict() {
+    let begun = planned(1000, 1);
+    assert_eq!(begun.step.state.stage, Stage::Progressing(run(20)));
+    let waiting = &begun.step.waiting[0];
+    assert_eq!(waiting.reason, "NotEnoughTraffic");
+    for words in ["by the plan 20 % last until", "35 % follow", "the end is expected about"] {
+        assert!(waiting.message.contains(words), "{waiting:?}");
+    }
+    let spent = planned(20, 3);
+    assert_eq!(spent.step.state.stage.weight(), 35, "{:?}", spent.step.waiting);
+    assert!(spent.events().join("\n").contains("canary weight 35"));
 }
