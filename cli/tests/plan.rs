@@ -66,6 +66,6 @@ fn a_plan_of_its_own_is_told_with_its_budget() {
     let known = foresee(&text, "p.yaml", Some(3000.0), 99.5).expect("a plan");
     insta::assert_snapshot!("plan_auto", plans(&known, PLAIN));
     assert!(known[0].lost_until_found_out.expect("known traffic") <= 300.0);
-    let little = foresee(&text, "p.yaml", Some(0.5), 99.5).expect("a plan");
+    let little = foresee(&text, "p.yaml", Some(0.01), 99.5).expect("a plan");
     assert_eq!(little[0].findings[0].reason, "CannotDecide");
 }

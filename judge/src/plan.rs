@@ -19,12 +19,14 @@ pub struct Circumstances {
     pub false_alarm_rate: Rate,
     /// False promotions that are accepted.
     pub false_promotion_rate: Rate,
-    /// Requests that may fail beyond the usual, if the canary is worse by just as much as matters.
+    /// Requests beyond the usual that a bad canary may fail.
     pub budget: f64,
     /// Whether a baseline of the canary's size gets as much of the traffic.
     pub baseline: bool,
     /// The largest share of the traffic for the canary, in percent: the last step has it.
     pub last: u8,
+    /// Seconds from one look to the next.
+    pub look: f64,
 }
 
 /// A share of the traffic for a time.
@@ -53,7 +55,9 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum Impossible {
     /// Numbers that nothing follows from.
-    #[error("a plan takes traffic, an error rate above 0 and below 1, a ratio above 1, a budget above 0 and a last share of 1 to 100 %")]
+    #[error(
+        "a plan takes traffic, an error rate above 0 and below 1, a ratio above 1, a budget above 0, looks that take time, and a last share of 1 to 100 %"
+    )]
     Circumstances,
     /// It would take too long.
     #[error(
@@ -65,71 +69,119 @@ pub enum Impossible {
 /// Shares before the last one, of which those below it are taken.
 const WEIGHTS: [u8; 8] = [1, 2, 5, 10, 20, 35, 50, 75];
 const WEEK: f64 = 7.0 * 86_400.0;
-/// A window of a metrics server, in seconds.
-const WINDOW: f64 = 10.0;
+/// Nothing is found out sooner, in looks.
+const SOONEST: f64 = 2.0;
 /// What not knowing the effect costs, in units of the logarithm of evidence.
 const UNKNOWN: f64 = 0.5;
 
-/// The quickest steps whose expected harm stays within the budget. Each step may use an equal part of it, and the last one
-/// what is left; a first step that uses less than its part is left out.
+/// The quickest steps at which no canary, however bad, is expected to fail more requests than the budget has.
+///
+/// How many requests a canary fails until it is found out hardly depends on its share if it is a little worse: evidence
+/// comes with the harm. If it is much worse it does, for it is not found out within a look. So a step has the share at
+/// which the worst canary that has not been ruled out yet stays within the budget for the looks that this takes, and lasts
+/// until so much is ruled out that the next share may follow. The last step lasts until the verdict is to be expected.
 pub fn plan(given: &Circumstances) -> Result<Plan, Impossible> {
-    let Circumstances { traffic, error_rate, ratio, budget, .. } = *given;
-    let fine = traffic > 0.0 && error_rate > 0.0 && error_rate < 1.0 && ratio > 1.0 && budget > 0.0;
+    let Circumstances { traffic, error_rate, ratio, budget, look, .. } = *given;
+    let fine = traffic > 0.0 && error_rate > 0.0 && error_rate < 1.0 && ratio > 1.0 && budget > 0.0 && look > 0.0;
     let fine = fine && (1..=100).contains(&given.last);
-    if !fine || !(traffic + ratio + budget).is_finite() {
+    if !fine || !(traffic + ratio + budget + look).is_finite() {
         return Err(Impossible::Circumstances);
     }
-    let alarm = log(1.0 / given.false_alarm_rate.get()) + UNKNOWN;
     let finish = log(1.0 / given.false_promotion_rate.get()) + UNKNOWN;
-    // Failed requests beyond the usual until evidence is complete, at any weight: harm is evidence.
-    let harm_rate = |weight: u8| traffic * f64::from(weight) / 100.0 * error_rate * (ratio - 1.0);
     let weights: Vec<u8> = WEIGHTS.into_iter().filter(|weight| *weight < given.last).chain([given.last]).collect();
-    let whole = budget / weights.len() as f64;
-    let (mut steps, mut worse, mut good, mut failed, mut clock) = (Vec::new(), 0.0, 0.0, 0.0, 0.0);
-    let (mut alarm_at, mut last) = (None, 0.0);
-    for (place, weight) in weights.iter().copied().enumerate() {
-        let harm = harm_rate(weight);
-        let left = alarm - worse;
-        let is_last = place + 1 == weights.len();
-        let soak = (whole / harm).min(left.max(0.0) / alarm_growth(given, weight));
-        // What is over in two windows is no step.
-        if !is_last && soak < 2.0 * WINDOW {
-            continue;
-        }
-        let soak = if is_last {
-            last = ((finish - good) / promotion_growth(given, weight)).max(2.0 * WINDOW);
-            last
-        } else {
-            ceil(soak / WINDOW) * WINDOW
-        };
-        let until_alarm = (left / alarm_growth(given, weight)).max(0.0);
-        if alarm_at.is_none() {
-            failed += harm * soak.min(until_alarm);
-            if until_alarm <= soak {
-                alarm_at = Some(clock + until_alarm);
-            }
-        }
-        worse += soak * alarm_growth(given, weight);
+    // What is spent at the shares before adds up to less than the same again.
+    let whole = (budget / 2.0).max(least_harm(given));
+    let worst = (1.0 / error_rate).max(ratio);
+    // The worst ratio at which this share stays within the budget for as long as nothing can be found out.
+    let bearable = |weight: u8| {
+        let harm = traffic * f64::from(weight) / 100.0 * error_rate * SOONEST * look;
+        (1.0 + whole / harm).clamp(ratio, worst)
+    };
+    let first = weights.iter().rposition(|weight| bearable(*weight) >= worst);
+    let (mut steps, mut good, mut place) = (Vec::new(), 0.0, first.unwrap_or_default());
+    while let Some(next) = weights.get(place + 1) {
+        let (weight, next) = (weights[place], bearable(*next));
+        let lacks = alarm(given) - evidence(given, &steps, next);
+        let soak = ceil((lacks / alarm_growth(given, weight, next)).max(SOONEST * look) / look) * look;
         good += soak * promotion_growth(given, weight);
-        clock += soak;
         steps.push(Step { weight, soak });
+        let ruled_out = ruled_out(given, &steps, worst);
+        let allowed = weights.iter().rposition(|weight| bearable(*weight) >= ruled_out);
+        place = allowed.unwrap_or_default().max(place + 1);
     }
-    if !(clock <= WEEK && last.is_finite()) {
-        return Err(Impossible::TooLittleTraffic(clock / 3600.0));
+    let last = ((finish - good) / promotion_growth(given, given.last)).max(SOONEST * look);
+    steps.push(Step { weight: given.last, soak: last });
+    let finish = steps.iter().map(|step| step.soak).sum::<f64>();
+    if !(finish <= WEEK) {
+        return Err(Impossible::TooLittleTraffic(finish / 3600.0));
     }
-    Ok(Plan { steps, finish: clock, alarm: alarm_at.unwrap_or(clock), failed })
+    let (alarm, failed) = found_out(given, &steps, ratio);
+    Ok(Plan { steps, finish, alarm, failed })
 }
 
-/// Evidence per second for a canary of just the ratio that matters being worse.
-fn alarm_growth(given: &Circumstances, weight: u8) -> f64 {
+/// When a canary of this ratio is expected to be found out in these steps, and the requests beyond the usual that have
+/// failed by then.
+fn found_out(given: &Circumstances, steps: &[Step], ratio: f64) -> (f64, f64) {
+    let (mut lacks, mut clock, mut failed) = (alarm(given), 0.0, 0.0);
+    for (place, Step { weight, soak }) in steps.iter().enumerate() {
+        let growth = alarm_growth(given, *weight, ratio);
+        let until = (lacks / growth).max(if clock > 0.0 { 0.0 } else { SOONEST * given.look });
+        let found = until <= *soak || place + 1 == steps.len();
+        let lasts = if found { until } else { *soak };
+        failed += lasts * given.traffic * f64::from(*weight) / 100.0 * given.error_rate * (ratio - 1.0);
+        clock += lasts;
+        if found {
+            break;
+        }
+        lacks -= growth * soak;
+    }
+    (clock, failed)
+}
+
+/// Requests beyond the usual that a canary fails in any case which is worse by just as much as matters.
+fn least_harm(given: &Circumstances) -> f64 {
+    let weight = given.last.min(10);
+    let per_second = given.traffic * f64::from(weight) / 100.0 * given.error_rate * (given.ratio - 1.0);
+    per_second * alarm(given) / alarm_growth(given, weight, given.ratio)
+}
+
+/// How much evidence an alarm takes.
+fn alarm(given: &Circumstances) -> f64 {
+    log(1.0 / given.false_alarm_rate.get()) + UNKNOWN
+}
+
+/// Evidence that these steps bring for a canary of this ratio being worse.
+fn evidence(given: &Circumstances, steps: &[Step], ratio: f64) -> f64 {
+    steps.iter().map(|Step { weight, soak }| soak * alarm_growth(given, *weight, ratio)).sum()
+}
+
+/// The smallest ratio that is expected to have been found out after these steps.
+fn ruled_out(given: &Circumstances, steps: &[Step], worst: f64) -> f64 {
+    let (mut open, mut out) = (given.ratio, worst);
+    if evidence(given, steps, open) >= alarm(given) {
+        return open;
+    }
+    for _ in 0..40 {
+        let middle = (open + out) / 2.0;
+        if evidence(given, steps, middle) >= alarm(given) {
+            out = middle;
+        } else {
+            open = middle;
+        }
+    }
+    out
+}
+
+/// Evidence per second for a canary of this ratio being worse.
+fn alarm_growth(given: &Circumstances, weight: u8, ratio: f64) -> f64 {
     let (canary, other) = arms(given, weight);
     if other <= 0.0 {
         return 0.0; // there is nobody to compare with
     }
     let share = canary / (canary + other);
-    let believed = given.ratio * canary / (given.ratio * canary + other);
+    let believed = ratio * canary / (ratio * canary + other);
     let per_event = believed * log(believed / share) + (1.0 - believed) * log((1.0 - believed) / (1.0 - share));
-    per_event * given.error_rate * (given.ratio * canary + other)
+    per_event * given.error_rate * (ratio * canary + other)
 }
 
 /// Evidence per second for a canary as good as the reference being not worse.
@@ -138,7 +190,7 @@ fn promotion_growth(given: &Circumstances, weight: u8) -> f64 {
     if other <= 0.0 {
         return 0.0;
     }
-    Tests::growth(canary * WINDOW, other * WINDOW, given.error_rate, given.ratio) * canary
+    Tests::growth(canary * given.look, other * given.look, given.error_rate, given.ratio) * canary
 }
 
 /// Requests per second to the canary and to what it is compared with.
@@ -190,29 +242,42 @@ mod tests {
             budget,
             baseline: true,
             last: 50,
+            look: 30.0,
         }
     }
 
     #[test]
-    fn steps_rise_and_harm_stays_within_the_budget() {
-        for traffic in [10.0, 100.0, 1000.0] {
-            for budget in [30.0, 100.0, 1000.0] {
-                let plan = plan(&given(traffic, budget)).unwrap();
+    fn steps_rise_and_no_canary_is_expected_to_spend_more_than_the_budget() {
+        for traffic in [10.0, 100.0, 1000.0, 10_000.0] {
+            for budget in [100.0, 1000.0, 10_000.0] {
+                let given = given(traffic, budget);
+                let plan = plan(&given).unwrap();
                 assert!(plan.steps.is_sorted_by(|one, two| one.weight < two.weight), "{plan:?}");
-                assert!(plan.failed <= budget, "{traffic} {budget}: {plan:?}");
-                assert!(plan.finish >= plan.steps.iter().map(|step| step.soak).sum::<f64>() - 1.0);
+                let enough = budget >= 2.0 * least_harm(&given);
+                let smallest = traffic / 100.0 * SOONEST * given.look;
+                for ratio in [4.0, 6.0, 10.0, 20.0, 50.0, 100.0, 200.0] {
+                    let (_, failed) = found_out(&given, &plan.steps, ratio);
+                    let bounded = failed <= budget || !enough || budget < 2.0 * smallest;
+                    assert!(bounded, "{traffic} {budget} {ratio}: {failed} {plan:?}");
+                }
             }
         }
     }
 
     #[test]
+    fn a_larger_budget_takes_less_time() {
+        let finish = |budget| plan(&given(1000.0, budget)).unwrap().finish;
+        assert!(finish(100.0) > finish(5000.0) && finish(5000.0) > finish(100_000.0));
+        assert_eq!(plan(&given(1000.0, 1e9)).unwrap().steps.len(), 1, "nothing keeps it from half of the users");
+    }
+
+    #[test]
     fn the_last_share_is_as_asked_for() {
-        for last in [1, 3, 20, 50, 60, 100] {
+        for last in [1, 3, 20, 50, 60, 99] {
             let given = Circumstances { last, baseline: false, ..given(100.0, 100.0) };
-            // With all users on the canary there is nobody to compare with.
-            let ends = plan(&given).map(|plan| plan.steps.last().map(|step| step.weight));
-            assert_eq!(ends.ok().flatten(), (last < 100).then_some(last));
+            assert_eq!(plan(&given).unwrap().steps.last().map(|step| step.weight), Some(last));
         }
+        assert_eq!(plan(&Circumstances { last: 0, ..given(100.0, 100.0) }), Err(Impossible::Circumstances));
     }
 
     #[test]

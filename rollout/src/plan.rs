@@ -54,6 +54,7 @@ pub(crate) fn circumstances(
         budget,
         baseline: spec.judge.baseline == Baseline::Concurrent,
         last: last_weight(spec),
+        look: spec.interval.as_secs_f64(),
     })
 }
 

@@ -41,6 +41,10 @@ pub(super) fn planned(spec: &Spec, auto: AutoPlan, traffic: Traffic, forecast: &
         Ok(plan) => plan,
         Err(why) => return forecast.find("CannotDecide", why.to_string()),
     };
+    let budget = auto.failed_requests.get() as f64;
+    if plan.failed > budget {
+        forecast.find("BudgetTooSmall", too_small(plan.failed, budget));
+    }
     let mut from = 0.0;
     forecast.steps.clear();
     for Step { weight, soak } in plan.steps {
@@ -62,6 +66,13 @@ pub(super) fn planned(spec: &Spec, auto: AutoPlan, traffic: Traffic, forecast: &
 fn seconds(spec: &Spec, traffic: Traffic, weight: u8, comparison: Comparison) -> Option<f64> {
     let (per_second, error_rate) = (traffic.requests_per_minute / 60.0, 1.0 - traffic.success);
     plan::circumstances(spec, comparison, per_second, error_rate, f64::MAX).map(|given| time_to_decide(&given, weight))
+}
+
+fn too_small(least: f64, budget: f64) -> String {
+    format!(
+        "a release that is worse by just as much as matters fails about {least:.0} requests more than usual until it can be \
+         told, and the budget is {budget}: let a larger difference matter, or allow for more"
+    )
 }
 
 fn undecided(metric: &Metric, traffic: Traffic, weight: u8, seconds: f64) -> String {

@@ -8,8 +8,8 @@ use crds::{AnalysisPlan, Baseline, CanaryAnalysis, CanaryMetric, CanarySpec, Jud
 use super::notes::{Notes, quoted};
 use super::{names, strategy, written};
 use crate::spec::{
-    Against, AutoPlan, Comparison, Defaults, Effect, Judge, Measure, Method, MetricSource, MissingData, Quantile,
-    Range, Rate, RouterAbility,
+    Against, AutoPlan, Comparison, Defaults, Effect, Judge, Measure, Method, Metric, MetricSource, MissingData,
+    Quantile, Range, Rate, RouterAbility,
 };
 
 /// Shares of `plan: auto` as long as the traffic is not known, in percent.

@@ -180,7 +180,8 @@ impl Fields {
 
     /// Without these fields and all below them.
     pub(crate) fn without(mut self, fields: &[&str]) -> Fields {
-        self.children.retain(|element, _| !matches!(element, Element::Field(field) if fields.contains(&field.as_str())));
+        self.children
+            .retain(|element, _| !matches!(element, Element::Field(field) if fields.contains(&field.as_str())));
         self
     }
 

@@ -95,9 +95,7 @@ fn it_goes_when_its_users_have_gone_whatever_the_stage() {
         Stage::Promoting { weight: 60 },
         Stage::Finalising { reverted: true },
     ] {
-        let after = |seconds: i64| {
-            look(stage.clone()).with(|look| look.now = at(seconds))
-        };
+        let after = |seconds: i64| look(stage.clone()).with(|look| look.now = at(seconds));
         let action = |look: &Look| outcome(look).1;
         assert_eq!(action(&after(10)), "keep", "{stage:?}");
         assert_eq!(action(&after(60)), "remove", "{stage:?}");

@@ -6,7 +6,7 @@ use crds::{AfterHold, Baseline, Phase, RunEntry, RunSample, Worse};
 use judge::sample::Arm;
 use rollout::evidence::{Counted, Gathered};
 use rollout::spec::{Against, AutoPlan, Comparison, Effect, Judge, Measure, Method, MissingData, Rate};
-use rollout::{Ask, Reading, Stage};
+use rollout::{Ask, Reading, Stage, Traffic};
 
 use crate::support::build::{at, canary, run, spec, success_rate, under_way};
 use crate::support::look::{Look, Seen};
@@ -169,40 +169,38 @@ fn what_the_record_holds_is_asked_for_once() {
     assert_eq!(second.go().asked, [Ask::Evidence(at(120))]);
 }
 
-/// A fifth of 100 requests a second, of which one in two hundred fails; three times as many would matter.
-fn planned(budget: u64, minutes: i64) -> Seen {
+/// A look at the end of so many minutes with a twentieth of 600 requests a minute, of which four in a thousand fail; three
+/// times as many would matter.
+fn planned(minutes: i64) -> Seen {
     let look = look().with(|look| {
-        let failed_requests = budget.try_into().expect("a budget");
-        look.spec.plan = Some(AutoPlan { failed_requests });
+        look.state.stage = Stage::Progressing(run(5));
+        look.seen.traffic = Traffic::Split { weight: 5, mirrored: false };
+        look.spec.plan = Some(AutoPlan { failed_requests: 200.try_into().expect("a budget") });
         look.spec.metrics[0].comparison.as_mut().expect("a comparison").smallest_effect =
             Effect::new(2.0, 0.0).expect("an effect");
-        look.past = (2 - minutes..=1)
-            .map(|minute| RunEntry {
-                time: at(minute * 60),
-                weight: 20,
-                looked: true,
-                samples: vec![
-                    recorded(minute * 60, "Canary", 120, 1),
-                    recorded(minute * 60, "Primary", 480, 2),
-                ],
-                ..RunEntry::default()
-            })
-            .collect();
-        look.gathered = arms((120.0, 1.0), (480.0, 2.0));
+        let entry = |minute: i64| RunEntry {
+            time: at(minute * 60),
+            weight: 5,
+            looked: true,
+            samples: vec![recorded(minute * 60, "Canary", 30, 0), recorded(minute * 60, "Primary", 570, 2)],
+            ..RunEntry::default()
+        };
+        look.past = (3 - minutes..=1).map(entry).collect();
+        look.gathered = arms((30.0, 0.0), (570.0, 2.0));
     });
     look.go()
 }
 
 #[test]
-fn a_plan_lasts_as_long_as_its_budget_and_goes_on_without_a_verdict() {
-    let begun = planned(1000, 1);
-    assert_eq!(begun.step.state.stage, Stage::Progressing(run(20)));
+fn a_share_lasts_as_long_as_the_plan_says_and_the_next_follows_without_a_verdict() {
+    let begun = planned(1);
+    assert_eq!(begun.step.state.stage, Stage::Progressing(run(5)));
     let waiting = &begun.step.waiting[0];
     assert_eq!(waiting.reason, "NotEnoughTraffic");
-    for words in ["by the plan 20 % last until", "35 % follow", "the end is expected about"] {
+    for words in ["by the plan 5 % last until 12:03:00 UTC", "% follow", "the end is expected about"] {
         assert!(waiting.message.contains(words), "{waiting:?}");
     }
-    let spent = planned(20, 3);
-    assert_eq!(spent.step.state.stage.weight(), 35, "{:?}", spent.step.waiting);
-    assert!(spent.events().join("\n").contains("canary weight 35"));
+    let over = planned(10);
+    assert!(over.step.state.stage.weight() > 5, "{:?}", over.step.waiting);
+    assert!(over.events().join("\n").contains("canary weight"));
 }
