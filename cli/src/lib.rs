@@ -47,10 +47,6 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
                 told(simulate::simulate(&simulation))
             } else if let Command::Image { command } = command {
                 told(image::obey(&command))
-            } else if let Command::Plan(foreseen) = command {
-                told(plan::plan(&foreseen))
-            } else if let Command::Lint(foreseen) = command {
-                told(plan::lint(&foreseen))
             } else if let Command::Demo(demonstration) = command {
                 told(demo::demonstrate(&demonstration, &place))
             } else {
@@ -100,9 +96,9 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
         Command::Run { .. }
         | Command::Simulate(_)
         | Command::Demo(_)
-        | Command::Image { .. }
-        | Command::Plan(_)
-        | Command::Lint(_) => {}
+        | Command::Image { .. } => {}
+        Command::Plan(foreseen) => return plan::plan(&place, &foreseen).await,
+        Command::Lint(foreseen) => return plan::lint(&place, &foreseen).await,
         Command::Crds => paint::write_out(&definitions()?)?,
         Command::Get { name: Some(name), all_namespaces: false, output } => {
             get::one(&connect().await?, &name, output).await?;

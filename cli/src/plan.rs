@@ -1,14 +1,19 @@
-//! `serin plan` and `serin lint`: what a policy will do at a given traffic, and what should be changed about it. Offline.
+//! `serin plan` and `serin lint`: what a policy will do at a given traffic, or at the measured one, and what should be changed
+//! about it.
+
+mod measured;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use rollout::Spec;
 use rollout::forecast::{Forecast, Traffic, forecast};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::Format;
+use crate::args::{Format, Place};
 use crate::complaint::Complaint;
 use crate::paint::Paint;
 use crate::record::with_defaults;
@@ -20,12 +25,19 @@ pub struct Foreseen {
     /// A file with Canaries; other objects in it are passed over
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Requests of all users in a minute; without it only what holds at any traffic is told
+    /// Requests of all users in a minute; without any traffic only what holds at any is told
     #[arg(long, value_name = "N")]
     pub requests_per_minute: Option<f64>,
     /// Percent of the requests that a good version answers well
     #[arg(long, value_name = "PERCENT", default_value_t = 99.9)]
     pub success_rate: f64,
+    /// Prometheus to ask instead how many requests there were, and how many of them were answered well, as
+    /// http://localhost:9090
+    #[arg(long, value_name = "URL", conflicts_with_all = ["requests_per_minute", "success_rate"])]
+    pub metrics_server: Option<String>,
+    /// The time until now that is asked about
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = rollout::parse::duration, requires = "metrics_server")]
+    pub over: Duration,
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub output: Format,
@@ -119,6 +131,14 @@ impl Foresight {
     }
 }
 
+/// A Canary as far as a look ahead needs it.
+struct Policy {
+    name: String,
+    /// `None` where the object does not say.
+    namespace: Option<String>,
+    spec: Spec,
+}
+
 /// Looks ahead for every Canary in the text; `place` says in errors where it comes from.
 ///
 /// # Errors
@@ -129,17 +149,23 @@ pub fn foresee(
     requests_per_minute: Option<f64>,
     success_rate: f64,
 ) -> Result<Vec<Foresight>, Complaint> {
+    let traffic = requests_per_minute.map(|rate| traffic(rate, success_rate)).transpose()?;
+    let ahead = |policy: Policy| Foresight::of(&policy.name, requests_per_minute, forecast(&policy.spec, traffic));
+    Ok(policies(text, place)?.into_iter().map(ahead).collect())
+}
+
+fn traffic(requests_per_minute: f64, success_rate: f64) -> Result<Traffic, Complaint> {
+    Traffic::new(requests_per_minute, success_rate).ok_or_else(|| {
+        let why = format!("{requests_per_minute} requests a minute, {success_rate} % of them answered well");
+        Complaint::Refused(format!("{why}, is no traffic: give numbers above 0, and at most 100 %"))
+    })
+}
+
+fn policies(text: &str, place: &str) -> Result<Vec<Policy>, Complaint> {
     let refused = |why: String| Complaint::Refused(format!("{place}: {why}"));
-    let traffic = match requests_per_minute {
-        None => None,
-        Some(rate) => Some(Traffic::new(rate, success_rate).ok_or_else(|| {
-            let why = format!("{rate} requests a minute, {success_rate} % of them answered well, is no traffic");
-            Complaint::Refused(format!("{why}: give numbers above 0, and at most 100 %"))
-        })?),
-    };
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(text).map_err(|error| refused(format!("it is not YAML: {error}")))?;
-    let mut foreseen = Vec::new();
+    let mut policies = Vec::new();
     for canary in documents.iter().filter(|document| document["kind"] == "Canary") {
         let name = canary["metadata"]["name"].as_str().unwrap_or("without a name");
         let typed =
@@ -148,15 +174,26 @@ pub fn foresee(
             let all: Vec<String> = invalid.iter().map(ToString::to_string).collect();
             refused(format!("Canary {name}: {}", all.join("; ")))
         })?;
-        foreseen.push(Foresight::of(name, requests_per_minute, forecast(&spec, traffic)));
+        let namespace = canary["metadata"]["namespace"].as_str().map(str::to_owned);
+        policies.push(Policy { name: name.to_owned(), namespace, spec });
     }
-    if foreseen.is_empty() { Err(refused("there is no Canary in it".into())) } else { Ok(foreseen) }
+    if policies.is_empty() { Err(refused("there is no Canary in it".into())) } else { Ok(policies) }
 }
 
-fn read(asked: &Foreseen) -> Result<Vec<Foresight>, Complaint> {
-    let place = asked.file.display().to_string();
+async fn read(place: &Place, asked: &Foreseen) -> Result<Vec<Foresight>, Complaint> {
+    let file = asked.file.display().to_string();
     let text = read_file(&asked.file)?;
-    foresee(&text, &place, asked.requests_per_minute, asked.success_rate)
+    let Some(server) = &asked.metrics_server else {
+        return foresee(&text, &file, asked.requests_per_minute, asked.success_rate);
+    };
+    let mut foreseen = Vec::new();
+    for Policy { name, namespace, spec } in policies(&text, &file)? {
+        let namespace = place.namespace.clone().or(namespace).unwrap_or_else(|| "default".to_owned());
+        let measured = measured::traffic(&spec, &namespace, server, asked.over).await?;
+        let known = traffic(measured.requests_per_minute, measured.success_rate)?;
+        foreseen.push(Foresight::of(&name, Some(measured.requests_per_minute), forecast(&spec, Some(known))));
+    }
+    Ok(foreseen)
 }
 
 fn read_file(path: &Path) -> Result<String, Complaint> {
@@ -166,9 +203,9 @@ fn read_file(path: &Path) -> Result<String, Complaint> {
 /// Prints what will happen.
 ///
 /// # Errors
-/// As [`foresee`] has them.
-pub fn plan(asked: &Foreseen) -> Result<ExitCode, Complaint> {
-    let foreseen = read(asked)?;
+/// As [`foresee`] has them, and when the traffic cannot be measured.
+pub async fn plan(place: &Place, asked: &Foreseen) -> Result<ExitCode, Complaint> {
+    let foreseen = read(place, asked).await?;
     get::print(asked.output, &foreseen, || text::plan::plans(&foreseen, Paint::for_stdout()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -176,9 +213,9 @@ pub fn plan(asked: &Foreseen) -> Result<ExitCode, Complaint> {
 /// Prints what should be changed; fails when there is something.
 ///
 /// # Errors
-/// As [`foresee`] has them.
-pub fn lint(asked: &Foreseen) -> Result<ExitCode, Complaint> {
-    let foreseen = read(asked)?;
+/// As [`foresee`] has them, and when the traffic cannot be measured.
+pub async fn lint(place: &Place, asked: &Foreseen) -> Result<ExitCode, Complaint> {
+    let foreseen = read(place, asked).await?;
     get::print(asked.output, &foreseen, || text::plan::findings(&foreseen, Paint::for_stdout()))?;
     let fine = foreseen.iter().all(|foresight| foresight.findings.is_empty());
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,5 +1,9 @@
 //! What is told of a policy before its first rollout.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+
 use cli::paint::Paint;
 use cli::plan::foresee;
 use cli::text::plan::{findings, plans};
@@ -68,4 +72,41 @@ fn a_plan_of_its_own_is_told_with_its_budget() {
     assert!(known[0].lost_until_found_out.expect("known traffic") <= 300.0);
     let little = foresee(&text, "p.yaml", Some(0.01), 99.5).expect("a plan");
     assert_eq!(little[0].findings[0].reason, "CannotDecide");
+}
+
+/// Answers each question with the next number, as a Prometheus does that speaks with nobody else.
+fn prometheus(answers: &'static [&'static str]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().expect("a question");
+            let mut request = vec![0; 65_536];
+            let _ = stream.read(&mut request).expect("a request");
+            let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+            let result = format!("[{{\"metric\":{{}},\"value\":[{now},\"{answer}\"]}}]");
+            let body = format!("{{\"status\":\"success\",\"data\":{{\"resultType\":\"vector\",\"result\":{result}}}}}");
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+            write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).expect("an answer");
+        }
+    });
+    address
+}
+
+#[test]
+fn traffic_is_measured_where_it_is_asked_for() {
+    let file = format!("{}/../examples/podinfo/auto-plan.yaml", env!("CARGO_MANIFEST_DIR"));
+    let asked = |answers, more: &[&str]| {
+        let server = format!("http://{}", prometheus(answers));
+        let mut serin = Command::new(env!("CARGO_BIN_EXE_serin"));
+        serin.args(["plan", &file, "-n", "shop", "--metrics-server", &server]).args(more).output().expect("it runs")
+    };
+    let known = asked(&["360000", "1800"], &["--over", "2h", "-o", "json"]);
+    let text = String::from_utf8_lossy(&known.stdout);
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|why| panic!("{why}: {text} {known:?}"));
+    assert_eq!(told[0]["requestsPerMinute"], 3000.0);
+    assert_eq!(told[0]["finishSeconds"], foresee(&example("auto-plan"), "p", Some(3000.0), 99.5).expect("a plan")[0].finish_seconds);
+    let silent = asked(&["0", "0"], &[]);
+    let said = String::from_utf8_lossy(&silent.stderr);
+    assert!(said.contains("knows of no requests to shop/podinfo-primary in the last 3600 s"), "{said}");
 }

@@ -20,7 +20,7 @@ fn plan(foresight: &Foresight, paint: Paint) -> String {
     fact(
         "Traffic:",
         foresight.requests_per_minute.map_or_else(
-            || "not given: add --requests-per-minute".to_owned(),
+            || "not given: add --requests-per-minute or --metrics-server".to_owned(),
             |rate| format!("{rate} requests a minute"),
         ),
     );

@@ -140,5 +140,5 @@ fn query(
         Arm::Canary => {}
         Arm::Primary | Arm::Baseline => tells_workloads(&spec.provider)?,
     }
-    providers::count(signal, metric, spec, &owner.namespace, &context.settings.metrics_server)
+    providers::count(signal, metric.interval, spec, &owner.namespace, &context.settings.metrics_server)
 }

@@ -208,14 +208,14 @@ pub fn prepare(
     Ok(Query { endpoint, text, window: metric.interval, buckets: false })
 }
 
-/// The question how many requests a workload answered within the window of the metric, how many of them failed or how long
-/// they took, as `signal` says. The workload is the target of `spec`.
+/// The question how many requests a workload answered within the window, how many of them failed or how long they took, as
+/// `signal` says. The workload is the target of `spec`.
 ///
 /// # Errors
 /// When there is no builtin query for it, or the address cannot be used.
 pub fn count(
     signal: Signal,
-    metric: &Metric,
+    window: Duration,
     spec: &Spec,
     namespace: &str,
     metrics_server: &str,
@@ -227,12 +227,12 @@ pub fn count(
         service: &spec.service_name,
         ingress: spec.ingress.as_deref().unwrap_or(target),
         route: spec.route.as_deref().unwrap_or(target),
-        window: metric.interval,
+        window,
     };
     let endpoint = metrics_server_endpoint(spec.metrics_server.as_deref(), metrics_server);
     let text = builtin::query(&spec.provider, signal, &subject)?;
     endpoint.provider.check(&endpoint)?;
-    Ok(Query { endpoint, text, window: metric.interval, buckets: signal == Signal::Buckets })
+    Ok(Query { endpoint, text, window, buckets: signal == Signal::Buckets })
 }
 
 /// Asks, again where another attempt may help, and judges the age of the answer by `now`. Takes no longer than
