@@ -93,10 +93,7 @@ async fn obey(place: Place, command: Command) -> Result<ExitCode, Complaint> {
     let give = async |asked: Asked, verb: Verb| command::give(&connect().await?, &asked, Order::of(verb)).await;
     match command {
         // None of them needs a cluster: see `run`.
-        Command::Run { .. }
-        | Command::Simulate(_)
-        | Command::Demo(_)
-        | Command::Image { .. } => {}
+        Command::Run { .. } | Command::Simulate(_) | Command::Demo(_) | Command::Image { .. } => {}
         Command::Plan(foreseen) => return plan::plan(&place, &foreseen).await,
         Command::Lint(foreseen) => return plan::lint(&place, &foreseen).await,
         Command::Crds => paint::write_out(&definitions()?)?,

@@ -105,7 +105,10 @@ fn traffic_is_measured_where_it_is_asked_for() {
     let text = String::from_utf8_lossy(&known.stdout);
     let told: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|why| panic!("{why}: {text} {known:?}"));
     assert_eq!(told[0]["requestsPerMinute"], 3000.0);
-    assert_eq!(told[0]["finishSeconds"], foresee(&example("auto-plan"), "p", Some(3000.0), 99.5).expect("a plan")[0].finish_seconds);
+    assert_eq!(
+        told[0]["finishSeconds"],
+        foresee(&example("auto-plan"), "p", Some(3000.0), 99.5).expect("a plan")[0].finish_seconds
+    );
     let silent = asked(&["0", "0"], &[]);
     let said = String::from_utf8_lossy(&silent.stderr);
     assert!(said.contains("knows of no requests to shop/podinfo-primary in the last 3600 s"), "{said}");

@@ -112,7 +112,7 @@ pub fn plan(given: &Circumstances) -> Result<Plan, Impossible> {
     let last = ((finish - good) / promotion_growth(given, given.last)).max(SOONEST * look);
     steps.push(Step { weight: given.last, soak: last });
     let finish = steps.iter().map(|step| step.soak).sum::<f64>();
-    if !(finish <= WEEK) {
+    if finish.is_nan() || finish > WEEK {
         return Err(Impossible::TooLittleTraffic(finish / 3600.0));
     }
     let (alarm, failed) = found_out(given, &steps, ratio);
