@@ -148,7 +148,7 @@ impl Fake {
                 return state.create(&collection, &namespace.unwrap_or_default(), body);
             }
             return if query.contains("watch=true") {
-                state.watch(&collection, metadata_only)
+                state.watch(&collection, &query, metadata_only)
             } else {
                 state.list(&collection, namespace.as_deref(), &query, metadata_only)
             };
@@ -260,8 +260,18 @@ impl State {
         }))
     }
 
-    fn watch(&mut self, collection: &str, metadata_only: bool) -> Response<Answer> {
+    fn watch(&mut self, collection: &str, query: &str, metadata_only: bool) -> Response<Answer> {
         let (lines, receiver) = mpsc::unbounded_channel::<String>();
+        // What came between the list and the watch is told first.
+        let from = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse::<u64>().ok());
+        let version = |object: &Value| object["metadata"]["resourceVersion"].as_str()?.parse::<u64>().ok();
+        for (_, object) in self.objects.iter().filter(|((of, ..), _)| of == collection) {
+            if from.is_some_and(|from| version(object) > Some(from)) {
+                let object = seen_by(object, metadata_only);
+                // The receiver is here.
+                let _ = lines.send(format!("{}\n", json!({ "type": "ADDED", "object": object })));
+            }
+        }
         self.watchers.push(Watcher { collection: collection.to_owned(), metadata_only, lines });
         let lines = stream::unfold(receiver, |mut receiver| async move {
             let line = receiver.recv().await?;
