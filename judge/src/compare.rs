@@ -43,7 +43,7 @@ impl Arm {
 const TILTS: [f64; 6] = [0.1, 0.2, 0.4, 0.8, 1.4, 2.2];
 const TILT_SHARES: [f64; 6] = [0.02, 0.04, 0.08, 0.2, 0.52, 0.1];
 const RATIOS: [f64; 5] = [1.3, 2.0, 4.0, 10.0, 50.0];
-const RATIO_SHARES: [f64; 5] = [0.03, 0.08, 0.4, 0.36, 0.08];
+const RATIO_SHARES: [f64; 5] = [0.1, 0.2, 0.38, 0.2, 0.07];
 /// What bettors against a worse canary believe of its ratio, as a power of the one that matters; and one with all in.
 const POWERS: [f64; 5] = [0.5, 0.0, -1.0, -2.0, -8.0];
 const POWER_SHARES: [f64; 5] = [0.15, 0.45, 0.2, 0.1, 0.05];
