@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::config::AuthInfo;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::canary::{Observed, release_of, route_weights};
@@ -91,6 +91,20 @@ impl Scene {
         objects::apply(&self.cluster.client, "", MANAGER, &namespace).await?;
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
         Ok(())
+    }
+
+    /// Waits, for two minutes at most, until no other test has left anything that a controller of all namespaces would see.
+    pub async fn by_itself(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let alone = wait_for("other tests' namespaces to be gone", Duration::from_secs(120), || async {
+            let names = namespaces.list(&ListParams::default()).await?.items.into_iter().map(|found| found.name_any());
+            let left: Vec<_> = names.filter(|name| name.starts_with("t-") && *name != self.namespace).collect();
+            ensure!(left.is_empty(), "there are {}", left.join(", "));
+            Ok(())
+        });
+        if let Err(why) = alone.await {
+            self.report(&format!("it is not by itself: {why}"));
+        }
     }
 
     /// Asks for a namespace's removal, and lets go of what waits for a controller that is gone.

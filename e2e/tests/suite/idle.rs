@@ -12,6 +12,7 @@ const WATCHED: Duration = Duration::from_secs(60);
 const MOST_RESIDENT_KIB: u64 = 25 * 1024;
 
 pub(crate) async fn hundred_canaries_cost_next_to_nothing(scene: Arc<Scene>) -> Result<()> {
+    scene.by_itself().await;
     // With a dashboard that nobody looks at, which is to cost nothing.
     let flags = ["-mesh-provider", "kubernetes", "-dashboard-address", "127.0.0.1:0"];
     let mut serin = scene.serin_with(&flags).await?;
