@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -130,6 +130,23 @@ impl ForgeRepository {
         git(&self.work, &["add", "--all"]).await?;
         git(&self.work, &["commit", "--quiet", "--message", message]).await?;
         git(&self.work, &["push", "--quiet", "origin", "main"]).await?;
+        git(&self.work, &["rev-parse", "HEAD"]).await
+    }
+
+    /// What a pipeline does that has built an image: `serin image set` in a checkout. Returns the commit.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub async fn set_image(&self, folder: &str, image: &str) -> Result<String> {
+        self.pull().await?;
+        let serin = crate::serin::binary()?;
+        let step = tokio::process::Command::new(&serin)
+            .args(["image", "set", image, "--path", folder, "--push"])
+            .current_dir(&self.work)
+            .output()
+            .await
+            .with_context(|| format!("running {} image set", serin.display()))?;
+        ensure!(step.status.success(), "image set failed: {}", String::from_utf8_lossy(&step.stderr));
         git(&self.work, &["rev-parse", "HEAD"]).await
     }
 
