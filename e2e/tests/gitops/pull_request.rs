@@ -45,6 +45,7 @@ pub(crate) async fn by_pull_request(scene: Arc<Scene>) -> Result<()> {
 
     let bad = repository.propose("bad", PATH, "Ship 6.0.1-errors", &[workload::deployment(ERRORS)]).await?;
     let commit = repository.merge(bad).await?;
+    scene.phase("Progressing", intervals(15)).await?;
     scene.phase("Failed", intervals(30)).await?;
     let git = wait_for("the pull request in the status", Duration::from_secs(30), || async {
         let git = status(&scene).await?["git"].clone();
