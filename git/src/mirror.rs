@@ -62,6 +62,7 @@ impl Mirror {
     pub fn fetch(&mut self, remote: &Remote, limits: &Limits) -> Result<Fetched, Error> {
         let guard = Guard::new(limits);
         let session = Session::new(remote)?;
+        unlock(&self.repository_folder());
         let before = self.repository().ok().and_then(|repository| self.head(&repository).ok().flatten());
         let mut afresh = self.damaged.load(Ordering::Relaxed) || before.is_none() || self.origin() != origin(remote);
         loop {
@@ -88,6 +89,7 @@ impl Mirror {
     pub fn deepen(&mut self, remote: &Remote, commit: &CommitId, limits: &Limits) -> Result<Commit, Error> {
         let guard = Guard::new(limits);
         let session = Session::new(remote)?;
+        unlock(&self.repository_folder());
         let mut steps = DEEPENINGS.iter();
         loop {
             let repository =
@@ -426,6 +428,24 @@ fn origin(remote: &Remote) -> String {
 fn packs(repository: &gix::Repository) -> usize {
     let Ok(entries) = std::fs::read_dir(repository.git_dir().join("objects/pack")) else { return 0 };
     entries.flatten().filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count()
+}
+
+/// Takes away the locks of a process that died. The folder belongs to one mirror, so between calls nobody holds any.
+fn unlock(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            // There are only files that are complete below it.
+            if entry.file_name() != "objects" {
+                unlock(&path);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "lock")
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            // Whoever needs it says so.
+            drop(error);
+        }
+    }
 }
 
 fn remove(folder: &Path) -> Result<(), Error> {

@@ -270,3 +270,30 @@ fn history_is_shallow_until_it_is_asked_for() {
     deep.fetch(&world.remote(), &Limits { depth: 5, ..limits() }).expect("deep");
     assert_eq!(deep.log(100).expect("log").len(), 5);
 }
+
+#[test]
+fn locks_of_a_process_that_died_are_in_nobodys_way() {
+    let world = World::new();
+    let ids: Vec<_> = (0..30)
+        .map(|at| {
+            world.write("count", at.to_string());
+            world.commit(&format!("Count {at}"))
+        })
+        .collect();
+    let mut mirror = world.mirror();
+    mirror.fetch(&world.remote(), &limits()).expect("first");
+    let repository = world.folder.path().join("mirror/repository.git");
+    let mut locks = vec![repository.join("shallow.lock"), repository.join("packed-refs.lock")];
+    locks.push(repository.join("refs/heads/main.lock"));
+    let lock = |locks: &[std::path::PathBuf]| {
+        for path in locks {
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("it is made");
+            std::fs::write(path, "").expect("a lock");
+        }
+    };
+    lock(&locks);
+    assert!(!mirror.fetch(&world.remote(), &limits()).expect("nothing moved").moved);
+    lock(&locks);
+    mirror.deepen(&world.remote(), &ids[5], &limits()).expect("deepen");
+    assert!(locks.iter().all(|path| !path.exists()));
+}
