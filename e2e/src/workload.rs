@@ -38,7 +38,8 @@ pub fn deployment(tag: &str) -> Value {
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["/podinfo", "--port=9898", "--port-metrics=9797", "--level=info"],
                     "ports": [{"name": "http", "containerPort": 9898}, {"name": "http-metrics", "containerPort": 9797}],
-                    "readinessProbe": {"httpGet": {"path": "/readyz", "port": 9898}, "periodSeconds": 1},
+                    // Beside what users ask, since a pod that ends says no to its probes, which would count as failed requests.
+                    "readinessProbe": {"httpGet": {"path": "/healthz", "port": 9797}, "periodSeconds": 1},
                     // A gateway on a busy machine learns seconds later that a pod ends.
                     "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
                 }]},
