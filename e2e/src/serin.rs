@@ -89,6 +89,9 @@ impl Serin {
             .args(["-log-level", "debug", "-port", &port.to_string()])
             .args(&options.flags)
             // The shortest analysis interval is ten seconds otherwise, and a rollout takes minutes.
+            // As in the image, whose allocator keeps one heap for all threads and gives back at once what is large.
+            .env("MALLOC_ARENA_MAX", "1")
+            .env("MALLOC_MMAP_THRESHOLD_", "131072")
             .env("SERIN_MIN_INTERVAL", "1s")
             .stdin(Stdio::null())
             .stdout(log)
