@@ -50,7 +50,10 @@ impl ConvergeError {
 
 /// Makes it true: writes what differs, stops at the first refusal.
 pub async fn converge(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> Result<(), ConvergeError> {
-    let objects = render(scene, wanted, revision).await?;
+    let mut objects = render(scene, wanted, revision).await?;
+    if wanted.baseline == BaselineAction::Remove {
+        objects.extend(workloads::remove_baseline(scene.spec));
+    }
     scene.context.writer.converge(scene.view, scene.owner, &objects).await?;
     Ok(())
 }
@@ -59,11 +62,7 @@ async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> R
     let Some((target, tracked)) = &scene.target else {
         // Without a target there is still traffic to be sent where it is served.
         let routes = wanted.routes.then(|| scene.router.render(&scene.route(&wanted.intent), scene.view));
-        let mut objects = routes.transpose()?.unwrap_or_default();
-        if wanted.baseline == BaselineAction::Remove {
-            objects.extend(workloads::remove_baseline(scene.spec));
-        }
-        return Ok(objects);
+        return Ok(routes.transpose()?.unwrap_or_default());
     };
     let plan = scene.plan(target, tracked)?;
     let view = scene.view;
@@ -119,9 +118,6 @@ async fn render(scene: &Scene<'_>, wanted: &Wanted, revision: Option<&str>) -> R
             objects.push(workloads::scale(kind, target, &scene.spec.target.name, ScaleTo::FromZero { replicas }));
         }
         ScaleAction::Down => objects.push(workloads::scale(kind, target, &scene.spec.target.name, ScaleTo::Zero)),
-    }
-    if wanted.baseline == BaselineAction::Remove {
-        objects.extend(workloads::remove_baseline(scene.spec));
     }
     if wanted.revert {
         objects.extend(workloads::revert_apex(&plan, &whole_apex(scene).await?, scene.heir.as_ref()));

@@ -219,9 +219,8 @@ impl<'a> Scene<'a> {
         let spec = self.spec;
         let Some(workload) = &self.baseline else {
             let service = self.view.get(kinds::SERVICE, &spec.baseline_service_name())?;
-            let gone = || Readiness::NotYet("its workload is gone".into());
             return self.owner.controls(&service).then(|| BaselineSeen {
-                readiness: gone(),
+                readiness: Readiness::NotYet("its workload is gone".into()),
                 serves: false,
                 cost: crds::BaselineStatus::default(),
             });

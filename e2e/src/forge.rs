@@ -126,9 +126,7 @@ impl ForgeRepository {
     /// When `git` or the forge refuses.
     pub async fn commit(&self, folder: &str, message: &str, objects: &[Value]) -> Result<String> {
         self.pull().await?;
-        self.write(folder, objects)?;
-        git(&self.work, &["add", "--all"]).await?;
-        git(&self.work, &["commit", "--quiet", "--message", message]).await?;
+        self.record(folder, message, objects).await?;
         git(&self.work, &["push", "--quiet", "origin", "main"]).await?;
         git(&self.work, &["rev-parse", "HEAD"]).await
     }
@@ -150,7 +148,8 @@ impl ForgeRepository {
         git(&self.work, &["rev-parse", "HEAD"]).await
     }
 
-    fn write(&self, folder: &str, objects: &[Value]) -> Result<()> {
+    /// Commits the objects in the checkout, on the branch that it is at.
+    async fn record(&self, folder: &str, message: &str, objects: &[Value]) -> Result<()> {
         let into = self.work.join(folder);
         std::fs::create_dir_all(&into).with_context(|| format!("making {}", into.display()))?;
         for object in objects {
@@ -159,6 +158,8 @@ impl ForgeRepository {
             let text = serde_saphyr::to_string(object).with_context(|| format!("writing {name} as YAML"))?;
             std::fs::write(into.join(&name), text).with_context(|| format!("writing {name}"))?;
         }
+        git(&self.work, &["add", "--all"]).await?;
+        git(&self.work, &["commit", "--quiet", "--message", message]).await?;
         Ok(())
     }
 
@@ -169,9 +170,7 @@ impl ForgeRepository {
     pub async fn propose(&self, branch: &str, folder: &str, title: &str, objects: &[Value]) -> Result<u64> {
         self.pull().await?;
         git(&self.work, &["checkout", "--quiet", "-b", branch]).await?;
-        self.write(folder, objects)?;
-        git(&self.work, &["add", "--all"]).await?;
-        git(&self.work, &["commit", "--quiet", "--message", title]).await?;
+        self.record(folder, title, objects).await?;
         git(&self.work, &["push", "--quiet", "origin", branch]).await?;
         git(&self.work, &["checkout", "--quiet", "main"]).await?;
         let wanted = json!({"title": title, "head": branch, "base": "main"});

@@ -219,13 +219,24 @@ impl Scene {
         Ok(traffic)
     }
 
-    /// The Canary's status.
+    /// What the Canary's status comes to.
     ///
     /// # Errors
     /// When it is not there.
     pub async fn canary(&self) -> Result<Observed> {
-        let canary = objects::get(&self.cluster.client, &self.namespace, "flagger.app/v1beta1", "Canary", NAME).await?;
-        Ok(Observed::of(&canary))
+        Ok(Observed::of(&self.whole_canary().await?))
+    }
+
+    /// The Canary's status, as it is.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub async fn status(&self) -> Result<Value> {
+        Ok(self.whole_canary().await?["status"].take())
+    }
+
+    async fn whole_canary(&self) -> Result<Value> {
+        objects::get(&self.cluster.client, &self.namespace, "flagger.app/v1beta1", "Canary", NAME).await
     }
 
     /// The weights of primary and canary in the HTTPRoute.

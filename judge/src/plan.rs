@@ -247,12 +247,23 @@ mod tests {
     }
 
     #[test]
-    fn steps_rise_and_no_canary_is_expected_to_spend_more_than_the_budget() {
+    fn steps_rise_and_harm_stays_within_the_budget() {
+        for traffic in [10.0, 100.0, 1000.0] {
+            for budget in [30.0, 100.0, 1000.0] {
+                let plan = plan(&given(traffic, budget)).unwrap();
+                assert!(plan.steps.is_sorted_by(|one, two| one.weight < two.weight), "{plan:?}");
+                assert!(plan.failed <= budget, "{traffic} {budget}: {plan:?}");
+                assert!(plan.finish >= plan.steps.iter().map(|step| step.soak).sum::<f64>() - 1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn no_canary_is_expected_to_spend_more_than_the_budget() {
         for traffic in [10.0, 100.0, 1000.0, 10_000.0] {
             for budget in [100.0, 1000.0, 10_000.0] {
                 let given = given(traffic, budget);
                 let plan = plan(&given).unwrap();
-                assert!(plan.steps.is_sorted_by(|one, two| one.weight < two.weight), "{plan:?}");
                 let enough = budget >= 2.0 * least_harm(&given);
                 let smallest = traffic / 100.0 * SOONEST * given.look;
                 for ratio in [4.0, 6.0, 10.0, 20.0, 50.0, 100.0, 200.0] {

@@ -106,11 +106,15 @@ impl Intent {
     }
 }
 
-/// The same share as the canary; where that is more than half, what the canary leaves.
 fn baseline_weight(spec: &Spec, state: &State) -> u8 {
-    let weight = state.stage.weight();
     let takes_part = state.baseline.is_some() && spec.runs_baseline() && state.stage.analyses();
-    if takes_part { weight.min(100_u8.saturating_sub(weight)) } else { 0 }
+    if takes_part { share_beside(state.stage.weight()) } else { 0 }
+}
+
+/// Percent of the traffic for a baseline that takes part: the same as the canary; where that is more than half, what the
+/// canary leaves.
+pub(crate) fn share_beside(canary_weight: u8) -> u8 {
+    canary_weight.min(100_u8.saturating_sub(canary_weight))
 }
 
 impl Desired {

@@ -10,6 +10,7 @@ use judge::policy::{self, Direction, Policy, Sequential};
 use judge::sample::{Arm, Event, Kind, Log, Mark, Millis, Outcome, Sample, Series};
 use judge::verdict::Then;
 
+use crate::desired::share_beside;
 use crate::log;
 use crate::reading::{Measured, Reading};
 use crate::spec::{Against, Comparison, Measure, Method, MissingData, Spec};
@@ -133,7 +134,7 @@ pub fn add(known: &mut Log, gathered: &[Gathered], weight: u8, baseline: Baselin
     }
     let canary = f64::from(weight) / 100.0;
     let beside = match baseline {
-        Baseline::Concurrent => f64::from(weight.min(100_u8.saturating_sub(weight))) / 100.0,
+        Baseline::Concurrent => f64::from(share_beside(weight)) / 100.0,
         Baseline::Primary | Baseline::None => 0.0,
     };
     let split = Event::Split { canary, baseline: beside };

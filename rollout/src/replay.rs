@@ -1,24 +1,23 @@
 //! A recorded rollout once more: [`crate::step`] is given what the record says that was asked and answered, at the times
 //! when it was, and comes to the same decisions, or to those that another policy would have led to.
 
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crds::{BaselineStatus, Canary, CanaryRunSpec, CanaryStatus, Check, Phase, RunEntry, RunPolicy};
+use crds::{BaselineStatus, Canary, CanaryRunSpec, Check, Phase, RunEntry, RunPolicy};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use crate::effect::Effect;
-use crate::evidence;
-use crate::log;
+use self::entry::{known_answers, outcome, state, unasked, words};
 use crate::observation::{
     Answers, Ask, BaselineSeen, Command, History, Memory, Observation, PrimarySeen, Settings, TargetSeen, Traffic,
 };
 use crate::parse;
 use crate::readiness::Readiness;
-use crate::reading::HookAnswer;
-use crate::spec::{Defaults, HookKind, Spec};
-use crate::state::{Revision, Stage, State};
+use crate::spec::{Defaults, Spec};
+use crate::state::{Revision, State};
 use crate::step::{Input, Outcome, Step, step};
 use crate::times::Times;
 
@@ -277,7 +276,7 @@ impl<'a> Player<'a> {
     }
 
     fn under_way(&self) -> bool {
-        matches!(self.state.stage, Stage::Progressing(_) | Stage::WaitingPromotion(_))
+        self.state.stage.analyses()
     }
 
     fn turn(&mut self, place: usize, entry: &RunEntry) -> Result<(), Unreadable> {
@@ -376,16 +375,17 @@ impl<'a> Player<'a> {
             by: taken.by.clone(),
         });
         let known = known_answers(place, entry)?;
-        let Some(spec) = self.policy_at(entry.time).cloned() else { return Ok(None) };
         // Whoever looked had it take part.
-        self.state.baseline = (spec.runs_baseline() && self.state.stage.analyses()).then(BaselineStatus::default);
+        let beside = self.policy_at(entry.time).is_some_and(Spec::runs_baseline) && self.state.stage.analyses();
+        self.state.baseline = beside.then(BaselineStatus::default);
         let seen =
             |cost: &BaselineStatus| BaselineSeen { readiness: Readiness::Ready, serves: true, cost: cost.clone() };
         self.seen.baseline = self.state.baseline.as_ref().map(seen);
+        let Some(spec) = self.policy_at(entry.time) else { return Ok(None) };
         let mut answers = Answers::default();
         for _ in 0..ROUNDS {
             let input = Input {
-                spec: &spec,
+                spec,
                 state: &self.state,
                 seen: &self.seen,
                 memory: &self.memory,
@@ -426,95 +426,6 @@ impl<'a> Player<'a> {
         }
         Ok(None)
     }
-}
-
-/// What a hook would have said that nobody asked.
-fn unasked(kind: HookKind) -> HookAnswer {
-    match kind {
-        HookKind::Rollback => HookAnswer::No("it was not asked".into()),
-        HookKind::ConfirmRollout
-        | HookKind::PreRollout
-        | HookKind::Rollout
-        | HookKind::ConfirmTrafficIncrease
-        | HookKind::ConfirmPromotion
-        | HookKind::PostRollout
-        | HookKind::Event => HookAnswer::Yes,
-    }
-}
-
-fn known_answers(place: usize, entry: &RunEntry) -> Result<Answers, Unreadable> {
-    let mut answers = Answers::default();
-    for (index, hook) in entry.hooks.iter().enumerate() {
-        let (kind, answer) = log::hook_answer(hook)
-            .map_err(|why| Unreadable { place: format!("spec.entries[{place}].hooks[{index}]"), why })?;
-        answers.hooks.entry(kind).or_default().push((hook.name.clone(), answer));
-    }
-    let of_arms = entry.samples.iter().enumerate().filter(|(_, sample)| sample.arm.is_some());
-    let gathered = of_arms.map(|(index, sample)| {
-        let read = evidence::gathered(sample);
-        read.map_err(|why| Unreadable { place: format!("spec.entries[{place}].samples[{index}]"), why })
-    });
-    answers.gathered = Some(gathered.filter_map(Result::transpose).collect::<Result<_, _>>()?);
-    let measured =
-        entry.samples.iter().enumerate().filter(|(_, sample)| sample.arm.is_none()).map(|(index, sample)| {
-            log::measured(sample)
-                .map_err(|why| Unreadable { place: format!("spec.entries[{place}].samples[{index}]"), why })
-        });
-    answers.metrics = Some(measured.collect::<Result<_, _>>()?);
-    Ok(answers)
-}
-
-/// The state that an entry left behind.
-fn state(run: &CanaryRunSpec, entry: &RunEntry) -> State {
-    let checked = entry.looked || entry.weight > 0;
-    State::from_status(&CanaryStatus {
-        phase: entry.phase,
-        canary_weight: entry.weight,
-        iterations: entry.iterations,
-        failed_checks: entry.failed_checks,
-        mirrored: entry.mirrored,
-        paused: entry.paused,
-        applied_revision: Some(run.revision.clone()),
-        last_applied_spec: Some(run.revision.clone()),
-        tracked_configs: Some(BTreeMap::new()),
-        promoted_revision: Some("the former one".into()),
-        last_transition_time: Some(entry.time),
-        last_check_time: Some(entry.time).filter(|_| checked),
-        former_traffic_time: entry.former_traffic_time,
-        run: Some(String::new()),
-        ..CanaryStatus::default()
-    })
-}
-
-/// The entry as the step would have written it.
-fn outcome(step: &Step, entry: &RunEntry) -> RunEntry {
-    let told = step.effects.iter().filter_map(|effect| match effect {
-        Effect::Event { message, .. } => Some(message.clone()),
-        Effect::Ended { .. } | Effect::RevertInGit | Effect::Deliver(_) => None,
-    });
-    RunEntry {
-        resumed: entry.resumed,
-        looked: entry.looked,
-        command: entry.command.clone(),
-        hooks: entry.hooks.clone(),
-        waiting_for: step.waiting.first().cloned(),
-        ..log::entry(&step.state, entry.time, told)
-    }
-}
-
-/// What an entry came to, for comparison and for people.
-fn words(entry: &RunEntry) -> String {
-    let RunEntry { phase, weight, iterations, failed_checks, mirrored, paused, .. } = entry;
-    let mut words = format!(
-        "phase {}, weight {weight}, iterations {iterations}, failed checks {failed_checks}, mirrored {mirrored}, paused \
-         {paused}",
-        phase.as_str()
-    );
-    for told in &entry.told {
-        words.push_str("; ");
-        words.push_str(told);
-    }
-    words
 }
 
 fn ending<'a>(entries: impl DoubleEndedIterator<Item = &'a RunEntry>, begun: Timestamp) -> Ending {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::audit::Audit;
-use e2e::workload::{self, NAME, V0, analysis, intervals};
+use e2e::workload::{self, V0, analysis, intervals};
 use e2e::{Scene, holds_for, objects, wait_for};
 use serde_json::{Value, json};
 
@@ -87,7 +87,6 @@ pub(crate) async fn gatekeeper_is_named_and_obeyed(scene: Arc<Scene>) -> Result<
 }
 
 async fn ready(scene: &Scene) -> Result<Value> {
-    let canary = objects::get(&scene.cluster.client, &scene.namespace, "flagger.app/v1beta1", "Canary", NAME).await?;
-    let conditions = canary["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let conditions = scene.status().await?["conditions"].as_array().cloned().unwrap_or_default();
     conditions.into_iter().find(|condition| condition["type"] == "Ready").context("there is no condition Ready yet")
 }

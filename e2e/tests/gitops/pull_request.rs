@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use e2e::workload::{self, ERRORS, NAME, V0, V1, analysis, intervals};
 use e2e::{Forge, Scene, objects, wait_for};
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::deployer::{Deployer, PATH};
 
@@ -48,7 +48,7 @@ pub(crate) async fn by_pull_request(scene: Arc<Scene>) -> Result<()> {
     scene.phase("Progressing", intervals(15)).await?;
     scene.phase("Failed", intervals(30)).await?;
     let git = wait_for("the pull request in the status", Duration::from_secs(30), || async {
-        let git = status(&scene).await?["git"].clone();
+        let git = scene.status().await?["git"].take();
         ensure!(git["state"] == "Proposed", "it is {git}");
         Ok(git)
     })
@@ -108,9 +108,4 @@ async fn nothing_is_shown(scene: &Scene, secrets: &[&str]) -> Result<()> {
         ensure!(!shown.contains(secret), "a secret is shown");
     }
     Ok(())
-}
-
-async fn status(scene: &Scene) -> Result<Value> {
-    let canary = objects::get(&scene.cluster.client, &scene.namespace, "flagger.app/v1beta1", "Canary", NAME).await?;
-    Ok(canary["status"].clone())
 }

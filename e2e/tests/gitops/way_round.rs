@@ -125,9 +125,7 @@ pub(crate) async fn twenty_restarts_give_one_revert(scene: Arc<Scene>) -> Result
     .await?;
     Deployer::Flux.held(&scene, false, Duration::from_secs(60)).await?;
     wait_for("the status to tell of the revert", Duration::from_secs(30), || async {
-        let canary =
-            objects::get(&scene.cluster.client, &scene.namespace, "flagger.app/v1beta1", "Canary", NAME).await?;
-        let git = &canary["status"]["git"];
+        let git = scene.status().await?["git"].take();
         ensure!(git["state"] == "Reverted" && git["revertCommit"] == since[0].id.as_str(), "it says {git}");
         Ok(())
     })
@@ -149,6 +147,5 @@ async fn certain(scene: &Scene, release: &str) -> Result<String> {
 }
 
 async fn source(scene: &Scene) -> Result<Value> {
-    let canary = objects::get(&scene.cluster.client, &scene.namespace, "flagger.app/v1beta1", "Canary", NAME).await?;
-    Ok(canary["status"]["source"].clone())
+    Ok(scene.status().await?["source"].take())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::workload::{self, NAME, V1, interval, intervals};
-use e2e::{Gate, Scene, Way, holds_for, objects, wait_for};
+use e2e::{Gate, Scene, Way, holds_for, wait_for};
 use serde_json::{Value, json};
 
 use crate::router::{errors_are_taken_back, shared_by_weight};
@@ -46,6 +46,5 @@ async fn asleep(scene: &Scene) -> Result<()> {
 
 /// The revision that Serin last looked at.
 async fn revision(scene: &Scene) -> Result<Value> {
-    let canary = objects::get(&scene.cluster.client, &scene.namespace, "flagger.app/v1beta1", "Canary", NAME).await?;
-    Ok(canary["status"]["lastAppliedSpec"].clone())
+    Ok(scene.status().await?["lastAppliedSpec"].take())
 }
