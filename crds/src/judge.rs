@@ -26,8 +26,8 @@ pub struct JudgePolicy {
     /// hold for 10m and then to roll back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_data: Option<MissingData>,
-    /// How long after a start of its pods the canary is not judged, as `30s` or `1m30s`; not at all when absent. With
-    /// `baseline: Concurrent` both warm up together and few need it.
+    /// How long the canary is not judged after it got its first traffic, as `30s` or `1m30s`; judged from the beginning when
+    /// absent. With `baseline: Concurrent` both warm up together and few need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::optional_duration")]
     pub warm_up: Option<String>,

@@ -31,7 +31,7 @@ pub struct Judge {
 }
 
 /// So long after their start, pods are not compared with old ones by the quick test, whatever the policy says of warm-up.
-const YOUNG: Millis = 90_000;
+const YOUNG: Millis = 60_000;
 
 /// A sample, read.
 #[derive(Clone, Debug)]

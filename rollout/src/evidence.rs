@@ -130,7 +130,13 @@ fn method(method: &Method, comparison: Comparison) -> Result<policy::Method, pol
 pub fn add(known: &mut Log, gathered: &[Gathered], weight: u8, baseline: Baseline) {
     let Some(from) = gathered.iter().map(begin).min() else { return };
     if known.entries.is_empty() {
-        known.entries.push(judge::sample::Entry::Mark(Mark { at: from, what: Event::Started }));
+        // Pods without traffic do not get warm, so they count as young from here on.
+        let young = match baseline {
+            Baseline::Concurrent => &[Arm::Canary, Arm::Baseline][..],
+            Baseline::Primary | Baseline::None => &[Arm::Canary],
+        };
+        let begins = std::iter::once(Event::Started).chain(young.iter().map(|arm| Event::Restarted(*arm)));
+        known.entries.extend(begins.map(|what| judge::sample::Entry::Mark(Mark { at: from, what })));
     }
     let canary = f64::from(weight) / 100.0;
     let beside = match baseline {

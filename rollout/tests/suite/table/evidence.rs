@@ -123,6 +123,33 @@ fn too_little_evidence_waits_and_says_how_much_is_needed() {
     assert!(waiting.message.contains("needs about") && waiting.message.contains("at the present rate"), "{waiting:?}");
 }
 
+/// A look in the tenth minute of a canary that fails most of its requests.
+fn failing_with_warm_up(minutes: u64) -> rollout::Step {
+    let entry = |minute: i64| RunEntry {
+        time: at(minute * 60),
+        weight: 20,
+        looked: true,
+        samples: vec![recorded(minute * 60, "Canary", 200, 150), recorded(minute * 60, "Primary", 800, 4)],
+        ..RunEntry::default()
+    };
+    let look = look().with(|look| {
+        look.spec.judge.warm_up = Duration::from_secs(60 * minutes);
+        look.past = (-7..=1).map(entry).collect();
+        look.gathered = arms((200.0, 150.0), (800.0, 4.0));
+    });
+    look.go().step
+}
+
+#[test]
+fn a_canary_that_warms_up_is_not_judged() {
+    for (warm_up, phase) in [(0, Phase::Failed), (2, Phase::Failed), (10, Phase::Progressing)] {
+        let step = failing_with_warm_up(warm_up);
+        assert_eq!(step.state.stage.phase(), phase, "{warm_up} min: {:?}", step.waiting);
+    }
+    let warming = failing_with_warm_up(12);
+    assert_eq!((warming.waiting[0].reason.as_str(), warming.waiting.len()), ("WarmingUp", 1), "{:?}", warming.waiting);
+}
+
 #[test]
 fn missing_data_holds_and_then_does_what_the_policy_says() {
     let none = || vec![gathered(Arm::Canary, Counted::Reading(Reading::NoValue)), counted(Arm::Primary, 800.0, 4.0)];
