@@ -35,7 +35,7 @@ pub async fn announce(scene: &Scene<'_>, canary: &Value, step: &Step, remembered
                 context.metrics.rollout(namespace, target, spec.strategy.as_str(), analysis, *success);
             }
             // Begun beside the pass, which is not to wait for it.
-            Effect::RevertInGit => {}
+            Effect::RevertInGit | Effect::FindRevertInGit => {}
             Effect::Deliver(owed) => {
                 if let Owed::Alert { severity, fields, message } = owed {
                     let notice = notice(scene, &step.state, *severity, *fields, message);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crds::CanaryStatus;
 use jiff::{SignedDuration, Timestamp};
 use rollout::desired::{FinalizerAction, PrimaryAction};
-use rollout::{Answers, Effect, Input, Outcome, Spec, State, Step};
+use rollout::{Answers, Input, Outcome, Spec, State, Step};
 use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 
@@ -267,9 +267,7 @@ async fn carry_out(
     if converged.is_ok() {
         converged = held.map_err(ConvergeError::Api);
     }
-    if step.effects.contains(&Effect::RevertInGit) {
-        context.rollbacks.begin(shared, key, scene.spec, &step.state, scene.view);
-    }
+    context.rollbacks.begin(shared, key, scene.spec, &step, scene.view);
     announce::announce(scene, canary, &step, remembered).await;
     let decision = Decision { owner: scene.owner, canary, spec: scene.spec, before, step: &step, now, clock_set };
     record(&context.rest, context.settings.rollout.drain, decision, &mut remembered.recording).await;

@@ -25,6 +25,8 @@ pub enum Effect {
     /// Revert in Git what [`crate::State::git`] says, unless that is under way; acknowledged through
     /// [`crate::Memory::git_outcome`].
     RevertInGit,
+    /// Find the revert that was made of what [`crate::State::git`] says, but make none; acknowledged in the same way.
+    FindRevertInGit,
     /// Send what is owed as an alert; acknowledged through [`crate::Memory::delivered`].
     Deliver(Owed),
 }

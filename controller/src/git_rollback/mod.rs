@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crds::{GitRollback, OnRollback, Source};
 use futures::FutureExt;
-use rollout::{GitOutcome, Spec, State};
+use rollout::{Effect, GitOutcome, Spec, State, Step};
 use tokio::sync::Semaphore;
 
 use crate::attribution::{self, Sight};
@@ -47,6 +47,8 @@ pub struct Job {
     pub serving: Vec<String>,
     /// The checks of the last look.
     pub checks: Vec<crds::Check>,
+    /// A revert that was made is looked for, and none is made.
+    pub look_only: bool,
     /// A pull request is asked for, not a push.
     pub by_pull_request: bool,
     /// Name of the forge, where the address does not tell.
@@ -102,8 +104,13 @@ impl Rollbacks {
         self.entries().remove(canary);
     }
 
-    /// Begins what the state asks for, unless it is under way. The Canary is woken when it ends.
-    pub fn begin(&self, context: &Arc<Context>, canary: &CanaryKey, spec: &Spec, state: &State, sight: &dyn Sight) {
+    /// Begins what the step asks for, unless it is under way. The Canary is woken when it ends.
+    pub fn begin(&self, context: &Arc<Context>, canary: &CanaryKey, spec: &Spec, step: &Step, sight: &dyn Sight) {
+        let look_only = step.effects.contains(&Effect::FindRevertInGit);
+        if !look_only && !step.effects.contains(&Effect::RevertInGit) {
+            return;
+        }
+        let state = &step.state;
         let (Some(record), Some(source)) = (&state.git, &state.source) else { return };
         let pause = {
             let mut entries = self.entries();
@@ -119,7 +126,7 @@ impl Rollbacks {
                 .insert(canary.clone(), Entry { revision: record.revision.clone(), tries: tries + 1, outcome: None });
             pause(tries)
         };
-        let job = job(canary, spec, state, record, source);
+        let job = Job { look_only, ..job(canary, spec, state, record, source) };
         let secret = secret_of(canary, spec, source, sight);
         let (rollbacks, context) = (self.clone(), context.clone());
         tokio::spawn(async move {
@@ -209,6 +216,7 @@ fn job(canary: &CanaryKey, spec: &Spec, state: &State, record: &GitRollback, sou
         source: source.clone(),
         serving,
         checks: state.checks.clone(),
+        look_only: false,
         by_pull_request: spec.git.on_rollback == OnRollback::PullRequest,
         forge: spec.git.forge.clone(),
     }

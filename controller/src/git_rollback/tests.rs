@@ -107,6 +107,7 @@ impl Place {
                 threshold: Some(">= 99".into()),
                 message: None,
             }],
+            look_only: false,
             by_pull_request: false,
             forge: None,
         }
@@ -217,10 +218,16 @@ async fn what_is_done_is_not_done_again() {
     let place = Place::new();
     let failed = place.commit("Ship 2", &[("deploy/shop.yaml", &SHOP.replace("TAG", "2"))]);
     let job = place.job(&failed, None);
+    let look = Job { look_only: true, ..job.clone() };
+    let before = place.commits();
+    let none = place.revert(&look).await;
+    assert_eq!(place.commits(), before, "who looks only makes none");
+    assert!(matches!(none, GitOutcome::MovedOn { .. }), "{none:?}");
     let first = place.revert(&job).await;
     let commits = place.commits();
     let second = place.revert(&job).await;
     assert_eq!(reverted(&first), reverted(&second));
+    assert_eq!(reverted(&first), reverted(&place.revert(&look).await));
     let other = Place { folder: tempfile::tempdir().expect("a folder") };
     let mirrors = Mirrors::new(other.folder.path().join("mirrors"));
     let access = Access::of(&job.source, &BTreeMap::new()).expect("access");

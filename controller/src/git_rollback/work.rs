@@ -182,6 +182,9 @@ fn write(job: &Job, remote: &Remote, branch: Option<&str>, folder: PathBuf) -> R
         if let Some(done) = since.iter().take(depth).find(|commit| commit.message.lines().any(|line| line == trailer)) {
             return Ok(Written::Already(done.id.to_string()));
         }
+        if job.look_only {
+            return Ok(Written::MovedOn("there is no revert of it".into()));
+        }
         let good = match job.record.undone_by {
             Some(_) => Some(asked_for(job, &mut mirror, remote, &limits)?),
             None => known_good(job, &mut mirror, remote, &limits).or_else(|| parents.first().copied()),

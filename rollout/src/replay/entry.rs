@@ -75,7 +75,7 @@ pub(super) fn state(run: &CanaryRunSpec, entry: &RunEntry) -> State {
 pub(super) fn outcome(step: &Step, entry: &RunEntry) -> RunEntry {
     let told = step.effects.iter().filter_map(|effect| match effect {
         Effect::Event { message, .. } => Some(message.clone()),
-        Effect::Ended { .. } | Effect::RevertInGit | Effect::Deliver(_) => None,
+        Effect::Ended { .. } | Effect::RevertInGit | Effect::FindRevertInGit | Effect::Deliver(_) => None,
     });
     RunEntry {
         resumed: entry.resumed,

@@ -52,15 +52,13 @@ impl Pass<'_> {
         let stands = !self.seen.deleting
             && asked
             && self.state.applied.as_ref().is_some_and(|applied| applied.id == git.revision);
+        let outcome = outcome.filter(|(revision, _)| *revision == git.revision).map(|(_, outcome)| outcome);
         match git.state {
-            GitRollbackState::Pending if !stands => {
-                git.state = GitRollbackState::MovedOn;
-                git.message = Some("another rollout began before anything was reverted".into());
-            }
-            GitRollbackState::Pending => match outcome.filter(|(revision, _)| *revision == git.revision) {
-                Some((_, outcome)) => self.take_outcome(&mut git, outcome),
+            GitRollbackState::Pending if stands => match outcome {
+                Some(outcome) => self.take_outcome(&mut git, outcome),
                 None => self.revert(&mut git),
             },
+            GitRollbackState::Pending => self.look_back(&mut git, outcome),
             GitRollbackState::Reverted
             | GitRollbackState::Proposed
             | GitRollbackState::MovedOn
@@ -73,7 +71,8 @@ impl Pass<'_> {
         if self.holds() && !self.seen.finalizer && !self.seen.deleting {
             desired.finalizer = FinalizerAction::Add;
         }
-        if self.state.stage == Stage::Succeeded && !stands && !self.holds() {
+        let settled = self.state.git.as_ref().is_some_and(|git| git.state != GitRollbackState::Pending);
+        if self.state.stage == Stage::Succeeded && !stands && settled && !self.holds() {
             self.state.git = None;
         }
     }
@@ -117,6 +116,26 @@ impl Pass<'_> {
         self.effects.push(Effect::RevertInGit);
         let commit = git.failed_commit.as_deref().map(short).unwrap_or_default();
         self.wait("RevertingInGit", format!("commit {commit} is being reverted in Git"));
+    }
+
+    /// Another revision stands there. That may be what the revert brought, of which the process that made it could tell
+    /// nothing any more.
+    fn look_back(&mut self, git: &mut GitRollback, outcome: Option<GitOutcome>) {
+        match outcome {
+            Some(outcome @ (GitOutcome::Reverted { .. } | GitOutcome::Proposed { .. })) => {
+                self.take_outcome(git, outcome);
+            }
+            None if self.may_look_back(git) => self.effects.push(Effect::FindRevertInGit),
+            Some(GitOutcome::MovedOn { .. } | GitOutcome::Blocked { .. } | GitOutcome::Delayed { .. }) | None => {
+                git.state = GitRollbackState::MovedOn;
+                git.message = Some("another rollout began before anything was reverted".into());
+            }
+        }
+    }
+
+    fn may_look_back(&self, git: &GitRollback) -> bool {
+        let known = self.state.source.as_ref().is_some_and(|source| source.repository.is_some());
+        git.failed_commit.is_some() && known && !self.seen.deleting
     }
 
     fn take_outcome(&mut self, git: &mut GitRollback, outcome: GitOutcome) {

@@ -211,7 +211,7 @@ impl Pass<'_> {
         }
         let told = self.effects.iter().filter_map(|effect| match effect {
             Effect::Event { message, .. } => Some(message.clone()),
-            Effect::Ended { .. } | Effect::RevertInGit | Effect::Deliver(_) => None,
+            Effect::Ended { .. } | Effect::RevertInGit | Effect::FindRevertInGit | Effect::Deliver(_) => None,
         });
         let asked = self.answers.metrics.iter().flatten().filter(|_| self.looked);
         let gathered = self.answers.gathered.iter().flatten().filter(|_| self.looked);

@@ -209,7 +209,7 @@ impl Seen {
 pub(crate) fn events(effects: &[Effect]) -> Vec<String> {
     let event = |effect: &Effect| match effect {
         Effect::Event { warning, message } => Some(format!("{}{message}", if *warning { "! " } else { "" })),
-        Effect::Ended { .. } | Effect::Deliver(_) | Effect::RevertInGit => None,
+        Effect::Ended { .. } | Effect::Deliver(_) | Effect::RevertInGit | Effect::FindRevertInGit => None,
     };
     effects.iter().filter_map(event).collect()
 }

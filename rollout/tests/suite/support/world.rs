@@ -307,7 +307,7 @@ impl World {
             for effect in &pass.step.effects {
                 match effect {
                     Effect::Deliver(owed) => self.memory.delivered.push(owed.clone()),
-                    Effect::Event { .. } | Effect::Ended { .. } | Effect::RevertInGit => {}
+                    Effect::Event { .. } | Effect::Ended { .. } | Effect::RevertInGit | Effect::FindRevertInGit => {}
                 }
             }
         }

@@ -3,7 +3,7 @@
 use crds::{AppliedBy, GitRollbackState, HoldState, OnRollback, Source};
 use rollout::desired::HoldAction;
 use rollout::spec::Git;
-use rollout::{DeployerSeen, Effect, GitOutcome, Stage, State};
+use rollout::{DeployerSeen, Effect, GitOutcome, SourceSeen, Stage, State};
 
 use crate::support::build::{at, canary, run, spec, under_way};
 use crate::support::look::{Look, Seen};
@@ -158,9 +158,47 @@ fn a_new_rollout_or_the_end_of_the_canary_lifts_the_hold() {
     let deleted = next(&held, &held_seen, |look| (look.seen.deleting, look.seen.finalizer) = (true, true)).go();
     assert_eq!(deleted.step.desired.hold, HoldAction::Lift);
     assert_eq!(deleted.step.desired.finalizer, rollout::desired::FinalizerAction::Keep);
-    let newer = next(&held, &held_seen, |look| look.seen.command = None).target("newer").go();
+    let newer = next(&held, &held_seen, |look| {
+        look.seen.command = None;
+        look.memory.git_outcome = Some(("new".into(), GitOutcome::MovedOn { message: "there is no revert".into() }));
+    });
+    let newer = newer.target("newer").go();
     assert_eq!(newer.step.desired.hold, HoldAction::Lift);
     assert_eq!(git(&newer).state, GitRollbackState::MovedOn);
+}
+
+#[test]
+fn what_a_revert_brought_is_told_by_whoever_sees_it_first() {
+    let look = aborted();
+    let verdict = look.go();
+    let moved_on = next(&look, &verdict, |look| {
+        look.seen.command = None;
+        look.memory = Default::default();
+    });
+    let with_source = |look: &Look| {
+        let mut look = look.clone().target("newer");
+        look.seen.target.as_mut().expect("a target").source = Some(SourceSeen {
+            source: source("0ddba11"),
+            at_work: true,
+        });
+        look
+    };
+    let looking = with_source(&moved_on).go();
+    let finds = |seen: &Seen| seen.step.effects.contains(&Effect::FindRevertInGit);
+    assert!(finds(&looking) && !reverts(&looking), "{:?}", looking.step.effects);
+    assert_eq!(git(&looking).state, GitRollbackState::Pending);
+    for (outcome, state) in [
+        (GitOutcome::Reverted { commit: "0ddba11".into() }, GitRollbackState::Reverted),
+        (GitOutcome::MovedOn { message: "there is no revert of it".into() }, GitRollbackState::MovedOn),
+        (GitOutcome::Delayed { message: "cannot reach git.example.com".into() }, GitRollbackState::MovedOn),
+    ] {
+        let told = next(&moved_on, &looking, |look| {
+            *look = with_source(look);
+            look.memory.git_outcome = Some((git(&looking).revision, outcome));
+        });
+        let told = told.go();
+        assert_eq!((git(&told).state, finds(&told), reverts(&told)), (state, false, false));
+    }
 }
 
 #[test]
