@@ -48,8 +48,8 @@ const RATIO_SHARES: [f64; 5] = [0.1, 0.2, 0.38, 0.2, 0.07];
 const POWERS: [f64; 5] = [0.5, 0.0, -1.0, -2.0, -8.0];
 const POWER_SHARES: [f64; 5] = [0.15, 0.45, 0.2, 0.1, 0.05];
 /// Pods differ a little for good, on faster and slower nodes; a canary that has so many times the events of the other arm
-/// wins nothing on average yet.
-const TOLERATED: f64 = 1.1;
+/// wins nothing on average yet. Of many metrics the largest such difference is larger: of twenty, the square of this.
+const TOLERATED: f64 = 1.12;
 /// Differences of so many standard deviations may be one burst, which may not be over yet.
 const STRONG: f64 = 1.8;
 /// Fewer requests are put together with those of the next window: what is rare tells nothing sooner, and bursts stay whole.
@@ -61,23 +61,25 @@ pub(crate) struct Tests {
     pub(crate) worse: Wealth,
     pub(crate) not_worse: Wealth,
     swap: bool,
+    tolerated: f64,
     pending: Block,
     after_burst: bool,
     pub(crate) blocks: u64,
 }
 
 impl Tests {
-    pub(crate) fn swap(cap: f64, cap_not_worse: f64) -> Self {
-        Self::new(true, Wealth::new(&TILT_SHARES, cap), cap_not_worse)
+    pub(crate) fn swap(cap: f64, cap_not_worse: f64, metrics: f64) -> Self {
+        Self::new(true, Wealth::new(&TILT_SHARES, cap), cap_not_worse, metrics)
     }
 
-    pub(crate) fn share(cap: f64, cap_not_worse: f64) -> Self {
-        Self::new(false, Wealth::new(&RATIO_SHARES, cap), cap_not_worse)
+    pub(crate) fn share(cap: f64, cap_not_worse: f64, metrics: f64) -> Self {
+        Self::new(false, Wealth::new(&RATIO_SHARES, cap), cap_not_worse, metrics)
     }
 
-    fn new(swap: bool, worse: Wealth, cap_not_worse: f64) -> Self {
+    fn new(swap: bool, worse: Wealth, cap_not_worse: f64, metrics: f64) -> Self {
         let not_worse = Wealth::new(&POWER_SHARES, cap_not_worse);
-        Self { worse, not_worse, swap, pending: Block::default(), after_burst: false, blocks: 0 }
+        let tolerated = libm::pow(TOLERATED, 1.0 + log(metrics.max(1.0)) / log(20.0));
+        Self { worse, not_worse, swap, tolerated, pending: Block::default(), after_burst: false, blocks: 0 }
     }
 
     /// Takes a window in; `ratio` is the smallest that matters, above 1. The block that it completes.
@@ -100,9 +102,10 @@ impl Tests {
 
     fn bet(&mut self, block: Block, ratio: f64) {
         if self.swap {
-            self.worse.fair(|place| swap_gain(block, TILTS[place]));
+            let tolerated = self.tolerated;
+            self.worse.fair(|place| swap_gain(block, TILTS[place], tolerated));
         } else {
-            let (share, seen) = shares(block, TOLERATED);
+            let (share, seen) = shares(block, self.tolerated);
             self.worse.multiply(|place| {
                 let believed = scaled(share, RATIOS[place]);
                 1.0 + (believed - share) / (share * (1.0 - share)) * (seen - share)
@@ -137,11 +140,12 @@ impl Tests {
     }
 }
 
-/// How far the arms of a block are apart.
+/// The arms of a block are so far apart that it may be a burst. A single event is none.
 fn strong(block: Block) -> bool {
     let (share, seen) = shares(block, 1.0);
-    let events = block.canary.events + block.other.events;
-    (seen - share).abs() * sqrt(events) > STRONG * sqrt(share * (1.0 - share))
+    let Block { canary, other } = block;
+    let most = if seen > share { canary.events } else { other.events };
+    most > 1.0 && (seen - share).abs() * sqrt(canary.events + other.events) > STRONG * sqrt(share * (1.0 - share))
 }
 
 /// The canary's part of the events if its rate is `ratio` times the other's, and its real part.
@@ -164,10 +168,10 @@ fn not_worse_stake(block: Block, ratio: f64, place: usize) -> f64 {
 
 /// What somebody who believes in a ratio stakes on the arm with more events being the canary: the likelihood of that
 /// against the opposite, given both arms' numbers of requests. It changes its sign when the arms are swapped.
-fn swap_gain(block: Block, tilt: f64) -> f64 {
+fn swap_gain(block: Block, tilt: f64, tolerated: f64) -> f64 {
     let Block { canary, other } = block;
     let ratio = libm::exp(tilt);
-    let tolerated = TOLERATED * canary.requests;
+    let tolerated = tolerated * canary.requests;
     let sizes = log((tolerated + ratio * other.requests) / (ratio * tolerated + other.requests));
     tanh((tilt * (canary.events - other.events) + (canary.events + other.events) * sizes) / 2.0)
 }
@@ -186,7 +190,7 @@ mod tests {
     }
 
     fn after(blocks: &[Block], cap: f64) -> Tests {
-        let mut tests = Tests::swap(cap, 20.0);
+        let mut tests = Tests::swap(cap, 20.0, 1.0);
         for block in blocks {
             tests.add(*block, 2.0);
         }
@@ -223,7 +227,7 @@ mod tests {
         fn single_events_by_share_win_nothing_on_average(canary in 15.0..500.0_f64, other in 15.0..5000.0_f64) {
             let share = canary / (canary + other);
             let outcome = |of_canary: f64| {
-                let mut tests = Tests::share(1e6, 20.0);
+                let mut tests = Tests::share(1e6, 20.0, 1.0);
                 let canary = Arm { requests: canary, events: of_canary };
                 tests.add(Block { canary, other: Arm { requests: other, events: 1.0 - of_canary } }, 2.0);
                 tests.worse.total()

@@ -34,12 +34,13 @@ pub(crate) struct Events {
 
 /// The part of the false alarm rate that is betted on the quick test. It finds an outage in half the time, and may be wrong
 /// where bursts do not hit arms in proportion to their traffic; the rest is safe from that.
-const QUICK: f64 = 0.25;
+const QUICK: f64 = 0.3;
 /// Both arms together; beyond that, old events count half.
 const LONG_AGO: f64 = 4000.0;
 
 impl Events {
-    pub(crate) fn new(rule: Sequential, quantile: f64, cap: f64, cap_not_worse: f64) -> Self {
+    /// As one of so many `metrics` of equal weight.
+    pub(crate) fn new(rule: Sequential, quantile: f64, cap: f64, cap_not_worse: f64, metrics: f64) -> Self {
         // Where not being worse is shown in two ways, the mean of both has to be enough.
         let ways = if rule.measure() == Measure::Errors && rule.effect().absolute() > 0.0 { 2.0 } else { 1.0 };
         let cap_not_worse = match rule.against() {
@@ -47,10 +48,10 @@ impl Events {
             Against::Baseline | Against::Primary => ways * cap_not_worse,
         };
         let tests = match rule.against() {
-            Against::Baseline => Tests::swap(cap / (1.0 - QUICK), cap_not_worse),
-            Against::Primary | Against::Objective(_) => Tests::share(cap, cap_not_worse),
+            Against::Baseline => Tests::swap(cap / (1.0 - QUICK), cap_not_worse, metrics),
+            Against::Primary | Against::Objective(_) => Tests::share(cap, cap_not_worse, metrics),
         };
-        let quick = Tests::share(cap / QUICK, cap_not_worse);
+        let quick = Tests::share(cap / QUICK, cap_not_worse, metrics);
         Self {
             rule,
             tests,

@@ -91,7 +91,7 @@ impl State {
                     Against::Primary => Some(Arm::Primary),
                     Against::Objective(_) => None,
                 };
-                let events = |quantile| Way::Events(Box::new(Events::new(*rule, quantile, cap, enough)));
+                let events = |quantile| Way::Events(Box::new(Events::new(*rule, quantile, cap, enough, 1.0 / share)));
                 let way = match rule.measure() {
                     Measure::Errors => events(0.5),
                     Measure::Quantile(quantile) => events(quantile.get()),
