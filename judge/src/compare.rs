@@ -52,6 +52,8 @@ const POWER_SHARES: [f64; 5] = [0.15, 0.45, 0.2, 0.1, 0.05];
 const TOLERATED: f64 = 1.12;
 /// Differences of so many standard deviations may be one burst, which may not be over yet.
 const STRONG: f64 = 1.8;
+/// An event among fewer requests of an arm may have been the first of a burst that found no more of them.
+const FEW: f64 = 5.0;
 /// Fewer requests are put together with those of the next window: what is rare tells nothing sooner, and bursts stay whole.
 const BLOCK: f64 = 16.0;
 
@@ -140,12 +142,13 @@ impl Tests {
     }
 }
 
-/// The arms of a block are so far apart that it may be a burst. A single event is none.
+/// The arms of a block are so far apart that it may be a burst. A single event among several requests is none.
 fn strong(block: Block) -> bool {
     let (share, seen) = shares(block, 1.0);
     let Block { canary, other } = block;
-    let most = if seen > share { canary.events } else { other.events };
-    most > 1.0 && (seen - share).abs() * sqrt(canary.events + other.events) > STRONG * sqrt(share * (1.0 - share))
+    let most = if seen > share { canary } else { other };
+    let several = most.events > 1.0 || most.events * FEW > most.requests;
+    several && (seen - share).abs() * sqrt(canary.events + other.events) > STRONG * sqrt(share * (1.0 - share))
 }
 
 /// The canary's part of the events if its rate is `ratio` times the other's, and its real part.
