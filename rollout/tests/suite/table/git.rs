@@ -177,10 +177,8 @@ fn what_a_revert_brought_is_told_by_whoever_sees_it_first() {
     });
     let with_source = |look: &Look| {
         let mut look = look.clone().target("newer");
-        look.seen.target.as_mut().expect("a target").source = Some(SourceSeen {
-            source: source("0ddba11"),
-            at_work: true,
-        });
+        look.seen.target.as_mut().expect("a target").source =
+            Some(SourceSeen { source: source("0ddba11"), at_work: true });
         look
     };
     let looking = with_source(&moved_on).go();
