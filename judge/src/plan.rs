@@ -264,6 +264,7 @@ mod tests {
             for budget in [100.0, 1000.0, 10_000.0] {
                 let given = given(traffic, budget);
                 let plan = plan(&given).unwrap();
+                assert!(plan.steps.is_sorted_by(|one, two| one.weight < two.weight), "{plan:?}");
                 let enough = budget >= 2.0 * least_harm(&given);
                 let smallest = traffic / 100.0 * SOONEST * given.look;
                 for ratio in [4.0, 6.0, 10.0, 20.0, 50.0, 100.0, 200.0] {

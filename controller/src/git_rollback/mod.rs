@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crds::{GitRollback, OnRollback, Source};
 use futures::FutureExt;
-use rollout::{Effect, GitOutcome, Spec, State, Step};
+use rollout::{Effect, GitOutcome, Spec, Step};
 use tokio::sync::Semaphore;
 
 use crate::attribution::{self, Sight};
@@ -106,12 +106,10 @@ impl Rollbacks {
 
     /// Begins what the step asks for, unless it is under way. The Canary is woken when it ends.
     pub fn begin(&self, context: &Arc<Context>, canary: &CanaryKey, spec: &Spec, step: &Step, sight: &dyn Sight) {
-        let look_only = step.effects.contains(&Effect::FindRevertInGit);
-        if !look_only && !step.effects.contains(&Effect::RevertInGit) {
+        if ![Effect::RevertInGit, Effect::FindRevertInGit].iter().any(|effect| step.effects.contains(effect)) {
             return;
         }
-        let state = &step.state;
-        let (Some(record), Some(source)) = (&state.git, &state.source) else { return };
+        let (Some(record), Some(source)) = (&step.state.git, &step.state.source) else { return };
         let pause = {
             let mut entries = self.entries();
             let tries = match entries.get(canary) {
@@ -126,7 +124,7 @@ impl Rollbacks {
                 .insert(canary.clone(), Entry { revision: record.revision.clone(), tries: tries + 1, outcome: None });
             pause(tries)
         };
-        let job = Job { look_only, ..job(canary, spec, state, record, source) };
+        let job = job(canary, spec, step, record, source);
         let secret = secret_of(canary, spec, source, sight);
         let (rollbacks, context) = (self.clone(), context.clone());
         tokio::spawn(async move {
@@ -199,7 +197,8 @@ fn pause(tries: u32) -> Duration {
     pause.mul_f64(0.75 + 0.5 * fastrand::f64())
 }
 
-fn job(canary: &CanaryKey, spec: &Spec, state: &State, record: &GitRollback, source: &Source) -> Job {
+fn job(canary: &CanaryKey, spec: &Spec, step: &Step, record: &GitRollback, source: &Source) -> Job {
+    let state = &step.state;
     let serving = match &record.undone_by {
         // The newest entry of that commit: a commit may have brought several revisions.
         Some(_) => {
@@ -216,7 +215,7 @@ fn job(canary: &CanaryKey, spec: &Spec, state: &State, record: &GitRollback, sou
         source: source.clone(),
         serving,
         checks: state.checks.clone(),
-        look_only: false,
+        look_only: step.effects.contains(&Effect::FindRevertInGit),
         by_pull_request: spec.git.on_rollback == OnRollback::PullRequest,
         forge: spec.git.forge.clone(),
     }

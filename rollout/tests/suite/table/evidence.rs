@@ -70,18 +70,19 @@ fn recorded(second: i64, arm: &str, requests: u32, errors: u32) -> RunSample {
     }
 }
 
+/// A look of the record at the end of that minute: each arm's requests, and how many of them failed.
+fn recorded_look(minute: i64, weight: i32, arms: [(&str, u32, u32); 2]) -> RunEntry {
+    let sample = |(arm, requests, errors)| recorded(minute * 60, arm, requests, errors);
+    let samples = arms.map(sample).to_vec();
+    RunEntry { time: at(minute * 60), weight, looked: true, samples, ..RunEntry::default() }
+}
+
 /// A look after half an hour at one fifth of the traffic beside a copy of the primary: both answer so many
 /// requests a minute, of which so many fail.
 fn after_half_an_hour(requests: u32, canary: u32, baseline: u32) -> Seen {
-    let entry = |minute: i64| RunEntry {
-        time: at(minute * 60),
-        weight: 20,
+    let entry = |minute| RunEntry {
         looked: minute > -30,
-        samples: vec![
-            recorded(minute * 60, "Canary", requests, canary),
-            recorded(minute * 60, "Baseline", requests, baseline),
-        ],
-        ..RunEntry::default()
+        ..recorded_look(minute, 20, [("Canary", requests, canary), ("Baseline", requests, baseline)])
     };
     let look = look().with(|look| {
         *look = look.clone().beside_baseline();
@@ -125,13 +126,7 @@ fn too_little_evidence_waits_and_says_how_much_is_needed() {
 
 /// A look in the tenth minute of a canary that fails most of its requests.
 fn failing_with_warm_up(minutes: u64) -> rollout::Step {
-    let entry = |minute: i64| RunEntry {
-        time: at(minute * 60),
-        weight: 20,
-        looked: true,
-        samples: vec![recorded(minute * 60, "Canary", 200, 150), recorded(minute * 60, "Primary", 800, 4)],
-        ..RunEntry::default()
-    };
+    let entry = |minute| recorded_look(minute, 20, [("Canary", 200, 150), ("Primary", 800, 4)]);
     let look = look().with(|look| {
         look.spec.judge.warm_up = Duration::from_secs(60 * minutes);
         look.past = (-7..=1).map(entry).collect();
@@ -205,13 +200,7 @@ fn planned(minutes: i64) -> Seen {
         look.spec.plan = Some(AutoPlan { failed_requests: 200.try_into().expect("a budget") });
         look.spec.metrics[0].comparison.as_mut().expect("a comparison").smallest_effect =
             Effect::new(2.0, 0.0).expect("an effect");
-        let entry = |minute: i64| RunEntry {
-            time: at(minute * 60),
-            weight: 5,
-            looked: true,
-            samples: vec![recorded(minute * 60, "Canary", 30, 0), recorded(minute * 60, "Primary", 570, 2)],
-            ..RunEntry::default()
-        };
+        let entry = |minute| recorded_look(minute, 5, [("Canary", 30, 0), ("Primary", 570, 2)]);
         look.past = (3 - minutes..=1).map(entry).collect();
         look.gathered = arms((30.0, 0.0), (570.0, 2.0));
     });
