@@ -6,31 +6,23 @@ mod hold;
 mod message;
 #[cfg(test)]
 mod tests;
+mod tries;
 mod work;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use crds::{GitRollback, OnRollback, Source};
-use futures::FutureExt;
 use rollout::{Effect, GitOutcome, Spec, Step};
-use tokio::sync::Semaphore;
 
 use crate::attribution::{self, Sight};
 use crate::cache::CanaryKey;
 use crate::context::Context;
 use crate::gather::secret_data;
+use tries::Tries;
 
 pub use hold::{apply, seen};
 pub use work::{Access, Committed, Mirrors, Repositories, Written};
-
-/// Reverts at once.
-const AT_ONCE: usize = 4;
-
-/// Time between two tries of one that is delayed, growing from the first to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
 /// What is to be reverted, where, and what is told with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,100 +50,46 @@ pub struct Job {
 /// Reverts under way, and what came of those that ended.
 #[derive(Clone)]
 pub struct Rollbacks {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
     repositories: Arc<dyn Repositories>,
-    turns: Semaphore,
-    entries: Mutex<HashMap<CanaryKey, Entry>>,
-}
-
-struct Entry {
-    revision: String,
-    tries: u32,
-    outcome: Option<GitOutcome>,
+    tries: Arc<Tries>,
 }
 
 impl Rollbacks {
     /// Nothing is under way.
     pub fn new(repositories: Arc<dyn Repositories>) -> Rollbacks {
-        let entries = Mutex::new(HashMap::new());
-        Rollbacks { shared: Arc::new(Shared { repositories, turns: Semaphore::new(AT_ONCE), entries }) }
+        Rollbacks { repositories, tries: Arc::new(Tries::new()) }
     }
 
     /// What came of the Canary's revert; told once.
     pub fn take(&self, canary: &CanaryKey) -> Option<(String, GitOutcome)> {
-        let mut entries = self.entries();
-        let entry = entries.get_mut(canary)?;
-        let outcome = entry.outcome.take()?;
-        let revision = entry.revision.clone();
-        let lasting = match outcome {
-            GitOutcome::Delayed { .. } => true,
-            GitOutcome::Reverted { .. }
-            | GitOutcome::Proposed { .. }
-            | GitOutcome::MovedOn { .. }
-            | GitOutcome::Blocked { .. } => false,
-        };
-        if !lasting {
-            entries.remove(canary);
-        }
-        Some((revision, outcome))
+        self.tries.take(canary)
     }
 
-    /// Forgets the Canary; what is under way for it goes on and is told to nobody.
+    /// Forgets the Canary: what waits for its next try is given up, and what is under way is told to nobody.
     pub fn forget(&self, canary: &CanaryKey) {
-        self.entries().remove(canary);
+        self.tries.forget(canary);
     }
 
     /// Begins what the step asks for, unless it is under way. The Canary is woken when it ends.
     pub fn begin(&self, context: &Arc<Context>, canary: &CanaryKey, spec: &Spec, step: &Step, sight: &dyn Sight) {
-        if ![Effect::RevertInGit, Effect::FindRevertInGit].iter().any(|effect| step.effects.contains(effect)) {
+        let look_only = step.effects.contains(&Effect::FindRevertInGit);
+        if !look_only && !step.effects.contains(&Effect::RevertInGit) {
             return;
         }
         let (Some(record), Some(source)) = (&step.state.git, &step.state.source) else { return };
-        let pause = {
-            let mut entries = self.entries();
-            let tries = match entries.get(canary) {
-                Some(entry) if entry.revision == record.revision && entry.outcome.is_none() && entry.tries > 0 => {
-                    // Under way, or it waits for its next try.
-                    return;
-                }
-                Some(entry) if entry.revision == record.revision => entry.tries,
-                Some(_) | None => 0,
-            };
-            entries
-                .insert(canary.clone(), Entry { revision: record.revision.clone(), tries: tries + 1, outcome: None });
-            pause(tries)
-        };
+        let Some(next) = self.tries.next(canary, &record.revision, look_only) else { return };
         let job = job(canary, spec, step, record, source);
         let secret = secret_of(canary, spec, source, sight);
         let (rollbacks, context) = (self.clone(), context.clone());
         tokio::spawn(async move {
-            tokio::time::sleep(pause).await;
-            let work = rollbacks.outcome(&context, &job, secret);
-            let outcome = std::panic::AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(canary = %job.canary, "reverting in Git panicked");
-                GitOutcome::Blocked {
-                    message: "this is a defect of Serin; its log tells more. Revert it by hand".into(),
-                }
-            });
-            {
-                let mut entries = rollbacks.entries();
-                let Some(entry) = entries.get_mut(&job.canary) else { return };
-                if entry.revision != job.record.revision {
-                    return;
-                }
-                entry.outcome = Some(outcome);
+            let work = async |look_only| rollbacks.outcome(&context, &Job { look_only, ..job.clone() }, secret).await;
+            if rollbacks.tries.carry_out(next, work).await {
+                context.cache.look_again(job.canary);
             }
-            context.cache.look_again(job.canary.clone());
         });
     }
 
     async fn outcome(&self, context: &Context, job: &Job, secret: Option<(String, String)>) -> GitOutcome {
-        let Ok(_turn) = self.shared.turns.acquire().await else {
-            return GitOutcome::Delayed { message: "the controller is ending".into() };
-        };
         if let Some(message) = refused_here(&job.source, context.settings.git_local_repositories) {
             return GitOutcome::Blocked { message };
         }
@@ -179,22 +117,8 @@ impl Rollbacks {
             None => "; name a Secret that may write in spec.git.secretRef".to_owned(),
             Some((namespace, name)) => format!("; see to Secret {namespace}/{name}"),
         };
-        work::carry_out(job, &access, self.shared.repositories.as_ref(), context.outside.as_ref(), context.now(), &hint)
-            .await
+        work::carry_out(job, &access, self.repositories.as_ref(), context.outside.as_ref(), context.now(), &hint).await
     }
-
-    fn entries(&self) -> MutexGuard<'_, HashMap<CanaryKey, Entry>> {
-        self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The first try is at once.
-fn pause(tries: u32) -> Duration {
-    if tries == 0 {
-        return Duration::ZERO;
-    }
-    let pause = PAUSES.0.saturating_mul(1 << (tries - 1).min(10)).min(PAUSES.1);
-    pause.mul_f64(0.75 + 0.5 * fastrand::f64())
 }
 
 fn job(canary: &CanaryKey, spec: &Spec, step: &Step, record: &GitRollback, source: &Source) -> Job {

@@ -50,6 +50,13 @@ impl Repository {
         self.git(&["rev-parse", "HEAD"])
     }
 
+    /// Takes it away, or puts it back.
+    pub(crate) fn out_of_reach(&self, away: bool) {
+        let (here, there) = (self.folder.path().to_owned(), self.folder.path().with_extension("away"));
+        let (from, to) = if away { (here, there) } else { (there, here) };
+        std::fs::rename(from, to).unwrap();
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("file://{}", self.folder.path().display())
     }

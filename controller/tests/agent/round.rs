@@ -67,17 +67,19 @@ async fn what_is_taken_back_is_reverted_and_what_is_undone_goes_back_in_the_repo
 
     let second = ship(&world, &repository, 2).await;
     world
-        .until("a canary to promote", |world| {
-            let ready = of(world, DEPLOYMENT, "web", "/status/readyReplicas");
-            ready == 1 && of(world, CANARY, "web", "/status/canaryWeight") == 0
-        })
+        .until("a canary to promote", |world| of(world, CANARY, "web", "/status/waitingFor/0/reason") == "Soaking")
         .await;
     command(&world, written(Verb::PromoteFull, &random_id(), "mia"));
     until_phase(&world, "Succeeded").await;
     until_certain(&world, &second).await;
 
     let third = ship(&world, &repository, 3).await;
+    until_certain(&world, &third).await;
+    repository.out_of_reach(true);
     command(&world, written(Verb::Abort, &random_id(), "mia"));
+    let delayed = |world: &World| of(world, CANARY, "web", "/status/git/message").is_string();
+    world.until("the delay", delayed).await;
+    repository.out_of_reach(false);
     let reverted = |world: &World| of(world, CANARY, "web", "/status/git/state") == "Reverted";
     world.until("the revert", reverted).await;
     let git = of(&world, CANARY, "web", "/status/git");

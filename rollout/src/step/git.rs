@@ -115,7 +115,11 @@ impl Pass<'_> {
         }
         self.effects.push(Effect::RevertInGit);
         let commit = git.failed_commit.as_deref().map(short).unwrap_or_default();
-        self.wait("RevertingInGit", format!("commit {commit} is being reverted in Git"));
+        let reason = match &git.message {
+            Some(delay) => delayed(commit, delay),
+            None => format!("commit {commit} is being reverted in Git"),
+        };
+        self.wait("RevertingInGit", reason);
     }
 
     /// Another revision stands there. That may be what the revert brought, of which the process that made it could tell
@@ -163,7 +167,7 @@ impl Pass<'_> {
             }
             GitOutcome::Blocked { message } => self.block(git, message),
             GitOutcome::Delayed { message } => {
-                let told = format!("Reverting commit {failed} in Git is delayed: {message}");
+                let told = delayed(&failed, &message);
                 if git.message.as_ref() != Some(&message) {
                     self.event(true, told.clone());
                 }
@@ -235,6 +239,10 @@ impl Pass<'_> {
             HoldState::Lifted | HoldState::NotOurs => HoldAction::Keep,
         }
     }
+}
+
+fn delayed(commit: &str, why: &str) -> String {
+    format!("Reverting commit {commit} in Git is delayed: {why}")
 }
 
 /// The commit, when there is a branch to which its revert could be written.

@@ -223,4 +223,8 @@ fn a_delay_is_told_once_and_tried_again() {
         second.step.effects
     );
     assert_eq!(git(&second).state, GitRollbackState::Pending);
+    // While nothing else is known, the delay stays the reason.
+    let third = next(&look, &second, |_| {}).go();
+    let reasons: Vec<_> = third.step.waiting.iter().map(|waiting| waiting.message.as_str()).collect();
+    assert!(reverts(&third) && reasons.iter().any(|reason| reason.contains("is delayed: cannot reach")), "{reasons:?}");
 }
