@@ -25,7 +25,7 @@ pub async fn gather(scene: &Scene<'_>, state: &State, asks: &[Ask], answers: &mu
     let checksum = state.applied.as_ref().map_or("", |revision| revision.id.as_str());
     let hooks = asks.iter().filter_map(|ask| match ask {
         Ask::Hooks(kind) => Some(*kind),
-        Ask::Metrics | Ask::Evidence(_) | Ask::Past | Ask::History => None,
+        Ask::Metrics | Ask::Evidence { .. } | Ask::Past | Ask::History => None,
     });
     let hooks = join_all(
         hooks.map(|kind| async move { (kind, call_hooks(context, owner, spec, phase, checksum, kind).await) }),
@@ -38,13 +38,13 @@ pub async fn gather(scene: &Scene<'_>, state: &State, asks: &[Ask], answers: &mu
             None
         }
     };
-    let since = asks.iter().find_map(|ask| match ask {
-        Ask::Evidence(since) => Some(*since),
+    let evidence = asks.iter().find_map(|ask| match ask {
+        Ask::Evidence { since, usual } => Some((*since, *usual)),
         Ask::Hooks(_) | Ask::Metrics | Ask::Past | Ask::History => None,
     });
     let gathered = async {
-        match since {
-            Some(since) => Some(evidence::gather(context, view, owner, spec, since).await),
+        match evidence {
+            Some((since, usual)) => Some(evidence::gather(context, view, owner, spec, since, usual).await),
             None => None,
         }
     };

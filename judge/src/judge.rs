@@ -152,7 +152,10 @@ impl Judge {
         let Read { to, from, metric, arm, answer } = read;
         let asked = self.asked;
         let state = &mut self.states[metric];
+        let before = self.started.is_some_and(|started| from < started);
         match answer {
+            // How it was before helps where it is known.
+            Err(_) if before => {}
             Err(trouble) => {
                 if arm == Arm::Canary || state.other == Some(arm) {
                     state.unusable += 1;
@@ -161,7 +164,7 @@ impl Judge {
                     self.find(metric, trouble, asked, 1);
                 }
             }
-            Ok(answer) if self.started.is_some_and(|started| from < started) => {
+            Ok(answer) if before => {
                 if let (Arm::Primary | Arm::Baseline, Way::Events(events)) = (arm, &mut state.way) {
                     events.remember(&answer);
                 }

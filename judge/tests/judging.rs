@@ -283,6 +283,30 @@ fn another_split_than_intended_is_said() {
     assert!(matches!(reason(&judge(&writer.log, &errors_beside_a_baseline())), Reason::WrongSplit { .. }));
 }
 
+/// What is needed after a window, given how the primary was before.
+fn needed_after(before: Outcome) -> f64 {
+    let mut writer = Writer::new();
+    let primary = Series { metric: "errors".into(), arm: Arm::Primary, kind: Kind::Counts, query: "q".into() };
+    let series = writer.log.series(primary);
+    let (from, to) = (0, START);
+    writer.log.entries.push(Entry::Sample(Sample { series, from, to, asked: to, newest: None, outcome: before }));
+    writer.errors(1, 1000.0, 5.0, 5.0);
+    let verdict = judge(&writer.log, &errors_beside_a_baseline());
+    let Decision::CannotTell { reason: Reason::NotEnoughTraffic, needs: Some(needs), .. } = verdict.decision else {
+        panic!("{verdict:?}")
+    };
+    needs.requests
+}
+
+#[test]
+fn how_the_primary_was_before_tells_how_long_it_takes_and_nothing_of_it_is_no_trouble() {
+    let unknown = needed_after(Outcome::Empty);
+    assert_eq!(unknown, needed_after(Outcome::Outage("away".into())));
+    let often = needed_after(Outcome::Counts { requests: 1e6, errors: 1e4 });
+    let rarely = needed_after(Outcome::Counts { requests: 1e6, errors: 1e3 });
+    assert!(often < unknown && 2.0 * unknown < rarely, "{often} {unknown} {rarely}");
+}
+
 #[test]
 fn needs_shrink_with_traffic() {
     let policy = errors_beside_a_baseline();

@@ -49,9 +49,27 @@ pub enum Counted {
     Reading(Reading),
 }
 
+/// The time before the analysis from which the judge learns how the primary usually is.
+pub const USUAL: Duration = Duration::from_secs(6 * 3600);
+
+/// Whether the judge learns of the metric how the primary usually is.
+pub fn has_usual(spec: &Spec, comparison: &Comparison) -> bool {
+    let events = match comparison.measure {
+        Measure::Errors | Measure::Quantile(_) => true,
+        Measure::Mean => false,
+    };
+    let beside = match comparison.against {
+        Against::Baseline | Against::Primary => true,
+        Against::Objective(_) => false,
+    };
+    events && beside && matches!(spec.judge.method, Method::Sequential { .. })
+}
+
 /// The arms that a metric is measured at.
-pub fn arms(comparison: &Comparison) -> Vec<Arm> {
+pub fn arms(spec: &Spec, comparison: &Comparison) -> Vec<Arm> {
     match comparison.against {
+        // All that is not the canary together shows an outage sooner.
+        Against::Baseline if has_usual(spec, comparison) => vec![Arm::Canary, Arm::Baseline, Arm::Primary],
         Against::Baseline => vec![Arm::Canary, Arm::Baseline],
         Against::Primary => vec![Arm::Canary, Arm::Primary],
         Against::Objective(_) => vec![Arm::Canary],
@@ -128,8 +146,10 @@ fn method(method: &Method, comparison: Comparison) -> Result<policy::Method, pol
 
 /// Adds to what the judge knows. The traffic was split so over the whole window.
 pub fn add(known: &mut Log, gathered: &[Gathered], weight: u8, baseline: Baseline) {
-    let Some(from) = gathered.iter().map(begin).min() else { return };
-    if known.entries.is_empty() {
+    let of_canary = gathered.iter().filter(|gathered| gathered.arm == Arm::Canary);
+    let Some(from) = of_canary.map(begin).min() else { return };
+    let first = known.entries.is_empty();
+    if first {
         // Pods without traffic do not get warm, so they count as young from here on.
         let young = match baseline {
             Baseline::Concurrent => &[Arm::Canary, Arm::Baseline][..],
@@ -152,6 +172,10 @@ pub fn add(known: &mut Log, gathered: &[Gathered], weight: u8, baseline: Baselin
         known.entries.push(judge::sample::Entry::Mark(Mark { at: from, what: split }));
     }
     for gathered in gathered {
+        // What was usual is learnt once; it is asked for again by who has lost the memory of that.
+        if !first && begin(gathered) < from {
+            continue;
+        }
         let kind = match &gathered.answer {
             Counted::Requests { .. } => Kind::Counts,
             Counted::Reading(Reading::Buckets(buckets)) => Kind::Histogram {

@@ -212,8 +212,13 @@ pub enum Ask {
     Hooks(HookKind),
     /// All metrics.
     Metrics,
-    /// What the judge compares, of each arm, from then until now.
-    Evidence(Timestamp),
+    /// What the judge compares.
+    Evidence {
+        /// Of each arm, from then until now.
+        since: Timestamp,
+        /// How the primary was in the hours until then, too.
+        usual: bool,
+    },
     /// The record of the rollout so far.
     Past,
     /// Is the template of the promoted revision still kept?

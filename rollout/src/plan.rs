@@ -114,8 +114,13 @@ fn measured(evidence: &Log) -> Option<Measured> {
     // Requests and, in seconds of the whole traffic, how long they took to come.
     let (mut requests, mut seconds) = (0.0, 0.0);
     let (mut others, mut failed) = (0.0, 0.0);
+    let mut started = None;
     for entry in &evidence.entries {
         let sample = match entry {
+            Entry::Mark(Mark { what: Event::Started, at }) => {
+                started = Some(*at);
+                continue;
+            }
             Entry::Mark(Mark { what: Event::Split { canary: one, baseline: other }, .. }) => {
                 (canary, baseline) = (*one, *other);
                 continue;
@@ -130,7 +135,8 @@ fn measured(evidence: &Log) -> Option<Measured> {
             Arm::Baseline => baseline,
             Arm::Primary => 1.0 - canary - baseline,
         };
-        if sample.to + RECENT >= newest {
+        let before = started.is_some_and(|started| sample.from < started);
+        if !before && sample.to + RECENT >= newest {
             requests += counted;
             seconds += share * sample.to.saturating_sub(sample.from) as f64 / 1000.0;
         }

@@ -413,7 +413,7 @@ impl<'a> Player<'a> {
                                 Some(metrics) if !metrics.is_empty() => answers.metrics = Some(metrics.clone()),
                                 Some(_) | None => return Ok(None),
                             },
-                            Ask::Evidence(_) => match &known.gathered {
+                            Ask::Evidence { .. } => match &known.gathered {
                                 Some(gathered) if !gathered.is_empty() => answers.gathered = Some(gathered.clone()),
                                 Some(_) | None => return Ok(None),
                             },

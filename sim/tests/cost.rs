@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use controller::providers::builtin::{self, Signal, Subject};
+use controller::providers::builtin::{self, Signal, Span, Subject};
 use jiff::Timestamp;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -42,7 +42,7 @@ fn rollout(rate: &str, affinity: bool) {
         service: "podinfo",
         ingress: "podinfo",
         route: "podinfo",
-        window: Duration::from_secs(60),
+        span: Span::until_now(Duration::from_secs(60)),
     };
     let queries = [Signal::SuccessRate, Signal::Duration]
         .map(|signal| builtin::query("gatewayapi:v1", signal, &subject).expect("a builtin query"));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use controller::providers::builtin::{self, Signal, Subject};
+use controller::providers::builtin::{self, Signal, Span, Subject};
 use rollout::spec::{Target, TargetKind};
 use serde_json::Value;
 use sim::world::promql::{Answer, Query};
@@ -150,7 +150,7 @@ fn queries() -> Vec<String> {
             service: "podinfo-svc",
             ingress: "podinfo-ing",
             route: "podinfo",
-            window: Duration::from_secs(window),
+            span: Span::until_now(Duration::from_secs(window)),
         };
         for provider in ["kubernetes", "gatewayapi:v1", "traefik", "nginx"] {
             for signal in [Signal::SuccessRate, Signal::Duration] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use controller::http::Clients;
-use controller::providers::builtin::{Signal, tells_workloads};
+use controller::providers::builtin::{Signal, Span, tells_workloads};
 use controller::providers::{self, Patience};
 use jiff::Timestamp;
 use rollout::{Reading, Spec};
@@ -30,8 +30,8 @@ pub(super) async fn traffic(spec: &Spec, namespace: &str, server: &str, over: Du
     let mut counts = [0.0, 0.0];
     for (count, signal) in counts.iter_mut().zip([Signal::Requests, Signal::Errors]) {
         let refused = |why: String| Complaint::Refused(format!("asking {server} for {who}: {why}"));
-        let query =
-            providers::count(signal, over, &spec, namespace, server).map_err(|error| refused(error.to_string()))?;
+        let query = providers::count(signal, Span::until_now(over), &spec, namespace, server)
+            .map_err(|error| refused(error.to_string()))?;
         *count = match providers::read(&query, &clients, Patience::default(), Timestamp::now()).await {
             Reading::Value(value) => value,
             Reading::NoValue => 0.0,

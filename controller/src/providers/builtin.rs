@@ -33,8 +33,34 @@ pub struct Subject<'a> {
     pub ingress: &'a str,
     /// The source route, or the target's name.
     pub route: &'a str,
+    /// What time it is about.
+    pub span: Span,
+}
+
+/// The time that a question is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
     /// Window of the rates; at least a millisecond.
     pub window: Duration,
+    /// How long before now the window ends.
+    pub before: Duration,
+}
+
+impl Span {
+    /// The time until now.
+    pub fn until_now(window: Duration) -> Span {
+        Span { window, before: Duration::ZERO }
+    }
+
+    /// As a range of PromQL.
+    fn range(self) -> String {
+        let window = prometheus_duration(self.window);
+        if self.before.is_zero() {
+            format!("[{window}]")
+        } else {
+            format!("[{window}] offset {}", prometheus_duration(self.before))
+        }
+    }
 }
 
 /// Why there is no builtin query.
@@ -73,29 +99,29 @@ pub fn query(provider: &str, signal: Signal, subject: &Subject<'_>) -> Result<St
         known: ROWS.iter().flat_map(|row| row.providers).copied().collect::<Vec<_>>().join(", "),
     })?;
     let labels = (row.labels)(subject)?;
-    let window = prometheus_duration(subject.window);
+    let range = subject.span.range();
     Ok(match signal {
         Signal::SuccessRate => {
             let Success { metric, only, good } = &row.success;
             let labels = format!("{only}{labels}");
             // A canary that fails every request has no series of good ones; without the 0 it would be no value.
             format!(
-                "100 * (sum(rate({metric}{{{labels},{good}}}[{window}])) or vector(0)) \
-                 / sum(rate({metric}{{{labels}}}[{window}]))"
+                "100 * (sum(rate({metric}{{{labels},{good}}}{range})) or vector(0)) \
+                 / sum(rate({metric}{{{labels}}}{range}))"
             )
         }
         Signal::Requests => {
             let Success { metric, only, .. } = &row.success;
-            format!("sum(increase({metric}{{{only}{labels}}}[{window}]))")
+            format!("sum(increase({metric}{{{only}{labels}}}{range}))")
         }
         Signal::Errors => {
             let Success { metric, only, good } = &row.success;
-            let all = format!("sum(increase({metric}{{{only}{labels}}}[{window}]))");
-            format!("{all} - (sum(increase({metric}{{{only}{labels},{good}}}[{window}])) or vector(0))")
+            let all = format!("sum(increase({metric}{{{only}{labels}}}{range}))");
+            format!("{all} - (sum(increase({metric}{{{only}{labels},{good}}}{range})) or vector(0))")
         }
         Signal::Buckets => match &row.duration {
             Time::Percentile { metric, only, .. } => {
-                format!("sum by (le) (increase({metric}_bucket{{{only}{labels}}}[{window}]))")
+                format!("sum by (le) (increase({metric}_bucket{{{only}{labels}}}{range}))")
             }
             Time::MeanOfSeconds { .. } => return Err(BuiltinError::NoHistogram(provider.to_owned())),
         },
@@ -103,10 +129,10 @@ pub fn query(provider: &str, signal: Signal, subject: &Subject<'_>) -> Result<St
             Time::Percentile { metric, only, to_milliseconds } => {
                 let labels = format!("{only}{labels}");
                 let factor = if *to_milliseconds == 1 { String::new() } else { format!("{to_milliseconds} * ") };
-                format!("{factor}histogram_quantile(0.99, sum by (le) (rate({metric}_bucket{{{labels}}}[{window}])))")
+                format!("{factor}histogram_quantile(0.99, sum by (le) (rate({metric}_bucket{{{labels}}}{range})))")
             }
             Time::MeanOfSeconds { metric } => format!(
-                "1000 * sum(rate({metric}_sum{{{labels}}}[{window}])) / sum(rate({metric}_count{{{labels}}}[{window}]))"
+                "1000 * sum(rate({metric}_sum{{{labels}}}{range})) / sum(rate({metric}_count{{{labels}}}{range}))"
             ),
         },
     })
@@ -372,7 +398,7 @@ mod tests {
             service: "podinfo-svc",
             ingress: "podinfo-ing",
             route: "podinfo-route",
-            window: Duration::from_secs(60),
+            span: Span::until_now(Duration::from_secs(60)),
         }
     }
 
@@ -461,6 +487,14 @@ mod tests {
         for (milliseconds, wanted) in table {
             assert_eq!(prometheus_duration(Duration::from_millis(milliseconds)), wanted);
         }
+    }
+
+    #[test]
+    fn a_window_in_the_past_has_an_offset() {
+        let span = Span { window: Duration::from_secs(6 * 3600), before: Duration::from_secs(90) };
+        let target = target(TargetKind::Deployment, "podinfo");
+        let text = query("kubernetes", Signal::Requests, &Subject { span, ..subject(&target) });
+        assert!(text.as_ref().is_ok_and(|text| text.ends_with("[360m] offset 90s))")), "{text:?}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use rollout::Reading;
 use rollout::spec::{Metric, MetricSource, Spec};
 
 use crate::http::{Clients, Options, Redirects};
-use builtin::{BuiltinError, Signal, Subject};
+use builtin::{BuiltinError, Signal, Span, Subject};
 use template::{TemplateError, Values};
 
 macro_rules! providers {
@@ -179,7 +179,7 @@ pub fn prepare(
         service: &spec.service_name,
         ingress: spec.ingress.as_deref().unwrap_or(target),
         route: spec.route.as_deref().unwrap_or(target),
-        window: metric.interval,
+        span: Span::until_now(metric.interval),
     };
     let none = BTreeMap::new();
     let values = |variables| Values {
@@ -208,14 +208,14 @@ pub fn prepare(
     Ok(Query { endpoint, text, window: metric.interval, buckets: false })
 }
 
-/// The question how many requests a workload answered within the window, how many of them failed or how long they took, as
+/// The question how many requests a workload answered in that time, how many of them failed or how long they took, as
 /// `signal` says. The workload is the target of `spec`.
 ///
 /// # Errors
 /// When there is no builtin query for it, or the address cannot be used.
 pub fn count(
     signal: Signal,
-    window: Duration,
+    span: Span,
     spec: &Spec,
     namespace: &str,
     metrics_server: &str,
@@ -227,12 +227,12 @@ pub fn count(
         service: &spec.service_name,
         ingress: spec.ingress.as_deref().unwrap_or(target),
         route: spec.route.as_deref().unwrap_or(target),
-        window,
+        span,
     };
     let endpoint = metrics_server_endpoint(spec.metrics_server.as_deref(), metrics_server);
     let text = builtin::query(&spec.provider, signal, &subject)?;
     endpoint.provider.check(&endpoint)?;
-    Ok(Query { endpoint, text, window, buckets: signal == Signal::Buckets })
+    Ok(Query { endpoint, text, window: span.window, buckets: signal == Signal::Buckets })
 }
 
 /// Asks, again where another attempt may help, and judges the age of the answer by `now`. Takes no longer than

@@ -31,7 +31,9 @@ impl Pass<'_> {
         let run = self.state.run.clone().unwrap_or_default();
         let remembered = self.memory.evidence.as_ref().is_some_and(|(known, _)| *known == run);
         let past = (!remembered).then_some(Ask::Past);
-        let asks: Vec<Ask> = past.into_iter().chain([Ask::Evidence(self.unweighed_since())]).collect();
+        // Where there is a record already, it has what was usual, and this is one question too many.
+        let evidence = Ask::Evidence { since: self.unweighed_since(), usual: !remembered };
+        let asks: Vec<Ask> = past.into_iter().chain([evidence]).collect();
         self.need(&asks)
     }
 

@@ -393,7 +393,7 @@ impl Pass<'_> {
             .filter(|ask| match ask {
                 Ask::Hooks(kind) => self.has_hooks(*kind) && !self.answers.hooks.contains_key(kind),
                 Ask::History => self.answers.history.is_none(),
-                Ask::Evidence(_) => self.answers.gathered.is_none(),
+                Ask::Evidence { .. } => self.answers.gathered.is_none(),
                 Ask::Past => self.answers.past.is_none(),
                 Ask::Metrics => {
                     self.spec.metrics.iter().any(|metric| self.window_clear_at(metric).is_none())

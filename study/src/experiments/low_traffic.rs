@@ -11,7 +11,8 @@ use crate::tournament::play;
 const RATE: f64 = 60.0;
 const ROLLOUTS: u64 = 20_000;
 const LONG_ROLLOUTS: u64 = 400;
-const LONG: Plan = Plan { rate: RATE, history: 180, buckets: 48 * 360, weights: &[50], base: 0.005, latencies: false };
+const LONG: Plan =
+    Plan { rate: RATE, history: 6 * 360, buckets: 48 * 360, weights: &[50], base: 0.005, latencies: false };
 /// After this part of the time that it takes in the middle, the estimate is read.
 const PARTS: [f64; 3] = [0.25, 0.5, 0.75];
 

@@ -66,8 +66,9 @@ impl Serin {
     fn entries(&self, streams: &[&Bucket], before: u8, entries: &mut Vec<Entry>) {
         let Some(bucket) = streams.first() else { return };
         let (from, to) = (moment(bucket.at - BUCKET_SECONDS), moment(bucket.at));
-        if bucket.at == BUCKET_SECONDS {
-            entries.push(Entry::Mark(Mark { at: from, what: Event::Started }));
+        if entries.is_empty() {
+            // What follows and is older is how things usually are.
+            entries.push(Entry::Mark(Mark { at: BEGIN, what: Event::Started }));
         }
         if bucket.weight != before {
             let share = f64::from(bucket.weight) / 100.0;

@@ -171,7 +171,7 @@ impl Look {
                 });
                 answers.hooks.insert(*kind, said.collect());
             }
-            Ask::Evidence(_) => answers.gathered = Some(self.gathered.clone()),
+            Ask::Evidence { .. } => answers.gathered = Some(self.gathered.clone()),
             Ask::Past => answers.past = Some(self.past.clone()),
             Ask::History => answers.history = Some(self.history.clone()),
             Ask::Metrics => {

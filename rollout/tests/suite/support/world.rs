@@ -248,7 +248,7 @@ impl World {
                     });
                     answers.hooks.insert(*kind, hooks.collect());
                 }
-                Ask::Evidence(_) => answers.gathered = Some(Vec::new()),
+                Ask::Evidence { .. } => answers.gathered = Some(Vec::new()),
                 Ask::Past => answers.past = Some(Vec::new()),
                 Ask::History => answers.history = Some(History::Kept),
                 Ask::Metrics => {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crds::{AfterHold, Baseline, Phase, RunEntry, RunSample, Worse};
-use judge::sample::Arm;
-use rollout::evidence::{Counted, Gathered};
+use judge::sample::{Arm, Entry};
+use rollout::evidence::{Counted, Gathered, USUAL};
 use rollout::spec::{Against, AutoPlan, Comparison, Effect, Judge, Measure, Method, MissingData, Rate};
 use rollout::{Ask, Reading, Stage, Traffic};
 
@@ -105,7 +105,7 @@ fn a_worse_canary_is_taken_back_at_once_and_told_with_its_numbers() {
     assert!(events.contains("Rolling back shop.eve the canary is worse: request-success-rate"), "{events}");
     assert!(events.contains("(4 %)") && events.contains("(0.5 %)"), "{events}");
     assert_eq!(seen.step.state.checks[0].result, "Failed");
-    assert_eq!(seen.asked, [Ask::Past, Ask::Evidence(at(0))]);
+    assert_eq!(seen.asked, [Ask::Past, Ask::Evidence { since: at(0), usual: true }]);
 }
 
 #[test]
@@ -181,14 +181,45 @@ fn missing_data_holds_and_then_does_what_the_policy_says() {
 #[test]
 fn what_the_record_holds_is_asked_for_once() {
     let first = look().with(|look| look.gathered = arms((200.0, 1.0), (800.0, 4.0))).go();
-    assert_eq!(first.asked, [Ask::Past, Ask::Evidence(at(0))]);
+    assert_eq!(first.asked, [Ask::Past, Ask::Evidence { since: at(0), usual: true }]);
     let second = look().with(|look| {
         look.memory = first.step.memory.clone();
         look.state = first.step.state.clone();
         look.now = at(240);
         look.gathered = arms((200.0, 1.0), (800.0, 4.0));
     });
-    assert_eq!(second.go().asked, [Ask::Evidence(at(120))]);
+    assert_eq!(second.go().asked, [Ask::Evidence { since: at(120), usual: false }]);
+}
+
+#[test]
+fn how_the_primary_was_before_is_recorded_learnt_once_and_neither_compared_nor_taken_for_the_traffic_of_now() {
+    let usual = Gathered { asked: at(60), window: USUAL, ..counted(Arm::Primary, 360_000.0, 36_000.0) };
+    let of = |seen: &Seen| seen.step.memory.evidence.as_ref().expect("evidence").1.clone();
+    let learnt = |seen: &Seen| {
+        let hours = u64::try_from(USUAL.as_millis()).expect("hours");
+        let samples = of(seen).entries.clone().into_iter().filter_map(|entry| match entry {
+            Entry::Sample(sample) => Some(sample),
+            Entry::Mark(_) => None,
+        });
+        samples.filter(|sample| sample.to - sample.from == hours).count()
+    };
+    let first = look().with(|look| look.gathered = [vec![usual.clone()], arms((200.0, 1.0), (800.0, 4.0))].concat());
+    let first = first.go();
+    assert_eq!(learnt(&first), 1);
+    let check = &first.step.state.checks[0];
+    assert!(check.message.as_ref().is_some_and(|told| told.contains("of 800")), "{check:?}");
+
+    let samples = first.step.log.iter().flat_map(|logged| logged.entry.samples.clone()).collect();
+    let entry = RunEntry { time: at(120), weight: 20, looked: true, samples, ..RunEntry::default() };
+    assert_eq!(entry.samples.len(), 3);
+    let again = look().with(|look| {
+        look.past = vec![entry];
+        look.now = at(240);
+        let later = |gathered: Gathered| Gathered { asked: gathered.asked + Duration::from_secs(120), ..gathered };
+        let all = [vec![usual], arms((200.0, 1.0), (800.0, 4.0))].concat();
+        look.gathered = all.into_iter().map(later).collect();
+    });
+    assert_eq!(learnt(&again.go()), 1);
 }
 
 /// A look at the end of so many minutes with a twentieth of 600 requests a minute, of which four in a thousand fail; three
@@ -202,6 +233,12 @@ fn planned(minutes: i64) -> Seen {
             Effect::new(2.0, 0.0).expect("an effect");
         let entry = |minute| recorded_look(minute, 5, [("Canary", 30, 0), ("Primary", 570, 2)]);
         look.past = (3 - minutes..=1).map(entry).collect();
+        // Hours in which there was next to no traffic do not tell how much there is now.
+        let night = RunSample {
+            window_milliseconds: USUAL.as_millis().try_into().expect("hours"),
+            ..recorded((2 - minutes) * 60, "Primary", 1000, 4)
+        };
+        look.past.iter_mut().take(1).for_each(|entry| entry.samples.insert(0, night.clone()));
         look.gathered = arms((30.0, 0.0), (570.0, 2.0));
     });
     look.go()

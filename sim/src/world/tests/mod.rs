@@ -4,7 +4,7 @@ mod metrics_server;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use controller::providers::builtin::{Signal, Subject, query};
+use controller::providers::builtin::{Signal, Span, Subject, query};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rollout::spec::{Target, TargetKind};
@@ -68,7 +68,7 @@ fn builtin(provider: &str, signal: Signal) -> String {
         service: "podinfo",
         ingress: "podinfo",
         route: "podinfo",
-        window: Duration::from_secs(300),
+        span: Span::until_now(Duration::from_secs(300)),
     };
     query(provider, signal, &subject).unwrap()
 }
