@@ -199,12 +199,18 @@ impl Judge {
     }
 
     fn needs(&self, state: &State, enough: f64) -> Option<Needs> {
-        let Way::Events(events) = &state.way else { return None };
         let traffic = state.traffic;
         if traffic.canary <= 0.0 {
             return None;
         }
-        let requests = events.needs(traffic.canary / traffic.windows, traffic.other / traffic.windows, enough)?;
+        let requests = match &state.way {
+            Way::Events(events) => {
+                events.needs(traffic.canary / traffic.windows, traffic.other / traffic.windows, enough)?
+            }
+            // What more than that it takes nobody can tell.
+            Way::Ranks(ranks) if ranks.lacks() > 0 => traffic.canary / traffic.windows * ranks.lacks() as f64,
+            Way::Ranks(_) | Way::Threshold(_) | Way::Means(_) | Way::Burn(_) => return None,
+        };
         Some(Needs { requests, seconds: requests / traffic.canary * traffic.millis / 1000.0 })
     }
 }

@@ -28,7 +28,7 @@ pub fn headline(decision: &Decision, at: Millis) -> String {
         }
         Decision::NotWorse { .. } => "the canary is not worse by as much as matters".into(),
         Decision::CannotTell { reason, needs, then } => {
-            let mut text = format!("cannot tell yet: {}", why(reason));
+            let mut text = format!("cannot tell yet: {}", why(reason, at));
             if let Some(needs) = needs {
                 let _ = write!(text, "; {}", wants(*needs));
             }
@@ -43,11 +43,13 @@ pub fn headline(decision: &Decision, at: Millis) -> String {
     }
 }
 
-fn why(reason: &Reason) -> String {
+fn why(reason: &Reason, at: Millis) -> String {
     match reason {
         Reason::NoMetrics => "the policy has no metrics".into(),
         Reason::NoData => "nothing usable was measured".into(),
-        Reason::WarmingUp { .. } => "pods are warming up".into(),
+        Reason::WarmingUp { until } => {
+            format!("pods are warming up for another {}", time(until.saturating_sub(at) as f64 / 1000.0))
+        }
         Reason::NotEnoughTraffic => "not enough traffic".into(),
         Reason::Close => "there is a difference, and it is open whether it is large enough to matter".into(),
         Reason::FailedCheck { failed, limit } => format!("{failed} of {limit} checks have failed"),
@@ -175,6 +177,12 @@ fn time(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warm_up_says_how_long_it_lasts() {
+        let decision = Decision::CannotTell { reason: Reason::WarmingUp { until: 90_000 }, needs: None, then: None };
+        assert_eq!(headline(&decision, 50_000), "cannot tell yet: pods are warming up for another 40 s");
+    }
 
     #[test]
     fn needs_are_told_in_round_numbers() {

@@ -70,7 +70,38 @@ impl Calm {
     }
 }
 
+/// The time that this part of a histogram's requests took at most, spread evenly between edges as Prometheus has it.
+pub(crate) fn quantile(counts: &[f64], edges: &[f64], quantile: f64) -> Option<f64> {
+    let mut left = quantile * counts.iter().sum::<f64>();
+    if left <= 0.0 {
+        return None;
+    }
+    let mut low = 0.0;
+    for (edge, count) in edges.iter().zip(counts) {
+        if left <= *count {
+            return Some(low + (edge - low) * left / count);
+        }
+        left -= count;
+        low = *edge;
+    }
+    edges.last().copied()
+}
+
 /// How many requests of a histogram took longer than its edge at this place.
 pub(crate) fn slower(counts: &[f64], place: usize) -> f64 {
     counts.iter().skip(place + 1).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_between_edges() {
+        let (edges, counts) = ([10.0, 20.0, 40.0], [50.0, 30.0, 20.0, 0.0]);
+        let of = |part| quantile(&counts, &edges, part);
+        assert_eq!((of(0.5), of(0.65), of(0.9), of(1.0)), (Some(10.0), Some(15.0), Some(30.0), Some(40.0)));
+        assert_eq!(quantile(&[0.0, 0.0, 1.0, 9.0], &edges, 0.99), Some(40.0), "beyond the last edge nothing is known");
+        assert_eq!(quantile(&[0.0; 4], &edges, 0.5), None);
+    }
 }

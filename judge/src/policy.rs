@@ -192,6 +192,9 @@ pub struct MannWhitney {
     pub effect: Effect,
     /// How many points each arm must have.
     pub points: NonZeroU32,
+    /// What of a histogram is a point: its quantile, or the mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<Rate>,
 }
 
 /// An arm to be compared with.

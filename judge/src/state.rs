@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::answer::Answer;
 use crate::burn::Burn;
 use crate::events::Events;
+use crate::latency::quantile;
 use crate::policy::{Against, Measure, Method, Metric, Other, Policy};
 use crate::sample::{Arm, Millis};
 use crate::values::{Means, Ranks};
@@ -176,9 +177,11 @@ impl State {
                 }
             }
             Way::Ranks(ranks) => {
-                let point = |answer: &Answer| match answer {
-                    Answer::Counts(arm) => Some(arm.rate()),
-                    Answer::Value(_) | Answer::Histogram { .. } => answer.mean(),
+                let edges = &self.edges;
+                let point = |answer: &Answer| match (answer, ranks.quantile()) {
+                    (Answer::Counts(arm), _) => Some(arm.rate()),
+                    (Answer::Histogram { counts, .. }, Some(part)) => quantile(counts, edges, part.get()),
+                    (Answer::Value(_) | Answer::Histogram { .. }, _) => answer.mean(),
                 };
                 if let Some((canary, other)) = point(canary).zip(other.and_then(point)) {
                     ranks.feed(canary, other);

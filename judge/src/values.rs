@@ -1,7 +1,7 @@
 //! One metric of values, window by window: its mean judged sequentially, or its ranks at once.
 
 use crate::means::Signs;
-use crate::policy::{Against, Direction, MannWhitney, Sequential};
+use crate::policy::{Against, Direction, MannWhitney, Rate, Sequential};
 use crate::ranks::{self, Alternative, Method};
 use crate::verdict::Measured;
 
@@ -101,6 +101,15 @@ impl Ranks {
         self.canary.len() as u64
     }
 
+    pub(crate) fn quantile(&self) -> Option<Rate> {
+        self.rule.quantile
+    }
+
+    /// Windows until there are points enough.
+    pub(crate) fn lacks(&self) -> u64 {
+        u64::from(self.rule.points.get()).saturating_sub(self.windows())
+    }
+
     pub(crate) fn measured(&self) -> (Option<Measured>, Option<Measured>) {
         let mean = |points: &[f64]| points.iter().sum::<f64>() / points.len() as f64;
         let told = |points: &[f64]| (!points.is_empty()).then(|| Measured::Value(mean(points)));
@@ -153,7 +162,7 @@ mod tests {
     fn judged(canary: &[f64], other: &[f64]) -> (bool, bool) {
         let effect = Effect::new(0.25, 0.0).unwrap();
         let points = NonZeroU32::MIN.saturating_add(4);
-        let rule = MannWhitney { against: Other::Baseline, worse: Direction::Higher, effect, points };
+        let rule = MannWhitney { against: Other::Baseline, worse: Direction::Higher, effect, points, quantile: None };
         let mut ranks = Ranks::new(rule);
         canary.iter().zip(other).for_each(|(canary, other)| ranks.feed(*canary, *other));
         let ranked = ranks.judge(0.05, 0.05).unwrap();

@@ -129,7 +129,12 @@ fn method(method: &Method, comparison: Comparison) -> Result<policy::Method, pol
             Against::Baseline => policy::Other::Baseline,
             Against::Primary | Against::Objective(_) => policy::Other::Primary,
         };
-        return Ok(policy::Method::MannWhitney(policy::MannWhitney { against, worse, effect, points: POINTS }));
+        let quantile = match measure {
+            Measure::Quantile(quantile) => Some(quantile.get().try_into()?),
+            Measure::Errors | Measure::Mean => None,
+        };
+        let rule = policy::MannWhitney { against, worse, effect, points: POINTS, quantile };
+        return Ok(policy::Method::MannWhitney(rule));
     }
     let measure = match measure {
         Measure::Errors => policy::Measure::Errors,
