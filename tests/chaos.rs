@@ -4,8 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
 
+use cli::record::Record;
+use cli::record::replay::Replayed;
 use cli::simulate::chaos::scenario;
 use cli::simulate::stage::play;
+use serde_json::Value;
 
 const SEEDS: u64 = 60;
 const THREADS: usize = 2;
@@ -15,10 +18,21 @@ fn trouble(seed: u64) -> Option<String> {
     let told = |why: String| Some(format!("seed {seed}: {why}\n  again: serin simulate --chaos {seed}"));
     let scenario = scenario(seed).expect("a scenario");
     match catch_unwind(AssertUnwindSafe(|| play(&scenario, Path::new(".")))) {
-        Ok(Ok(played)) if played.verdict.is_met() => None,
+        Ok(Ok(played)) if played.verdict.is_met() => played.records.iter().find_map(unlike).and_then(told),
         Ok(Ok(played)) => told(played.verdict.objections.join("; ")),
         Ok(Err(error)) => told(error.to_string()),
         Err(_) => told("it panics".into()),
+    }
+}
+
+/// What is wrong with a record that is not decided the same way once more.
+fn unlike(record: &Value) -> Option<String> {
+    let text = serde_saphyr::to_string(record).expect("YAML");
+    let replayed = Record::parse(&text, "record").map_err(|error| error.to_string());
+    match replayed.and_then(|record| Replayed::of(&record, None).map_err(|error| error.to_string())) {
+        Ok(replayed) if replayed.same => None,
+        Ok(replayed) => Some(format!("its record is decided otherwise once more: {:?}", replayed.replayed)),
+        Err(error) => Some(format!("its record cannot be read: {error}")),
     }
 }
 
@@ -42,9 +56,11 @@ fn seeds_that_found_something_stay_mended() {
 
 #[test]
 fn a_seed_goes_the_same_way_twice() {
-    for seed in [3, 7] {
+    // In the last two all watches break off at once, so it matters in which order they are told.
+    for seed in [3, 7, 12, 25] {
         let once = play(&scenario(seed).expect("a scenario"), Path::new(".")).expect("a play");
         let again = play(&scenario(seed).expect("a scenario"), Path::new(".")).expect("a play");
         assert_eq!(once.transcript.to_string(), again.transcript.to_string(), "seed {seed}");
+        assert_eq!(once.records, again.records, "seed {seed}");
     }
 }

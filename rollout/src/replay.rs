@@ -298,7 +298,7 @@ impl<'a> Player<'a> {
         };
         self.memory = std::mem::take(&mut self.memory).by_clock(set, entry.time);
         self.state.former_traffic = entry.former_traffic_time;
-        let matched = (self.memory.matched_since, self.memory.matched.clone());
+        let before = self.memory.clone();
         let Some(step) = self.pass(place, entry, entry.looked)? else { return Ok(()) };
         let mut replayed = outcome(&step, entry);
         let differs = words(&replayed) != words(entry);
@@ -322,7 +322,8 @@ impl<'a> Player<'a> {
         self.memory = step.memory;
         if !moved && !entry.looked {
             // That the routes were not followed then was made up.
-            (self.memory.matched_since, self.memory.matched) = matched;
+            let Memory { matched_since, matched, looked, .. } = before;
+            self.memory = Memory { matched_since, matched, looked, ..std::mem::take(&mut self.memory) };
         }
         if moved && self.under_way() {
             // The routes follow at once; that they took a moment only made the next look later.

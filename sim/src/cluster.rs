@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::access::{Access, Attempt};
+use crate::changes::{Bell, Changes};
 use crate::clock::Clock;
 use crate::registry::Kind;
 use crate::selector;
@@ -21,7 +21,7 @@ use crate::verbs::{Deletion, Dependents, Patch};
 #[derive(Clone)]
 pub struct Cluster {
     state: Arc<Mutex<State>>,
-    changed: watch::Sender<u64>,
+    bell: Bell,
 }
 
 impl Cluster {
@@ -34,13 +34,13 @@ impl Cluster {
     /// A cluster whose uids and generated names follow from `seed`.
     pub fn seeded(clock: impl Clock, seed: u64) -> Cluster {
         let state = State::new(Arc::new(clock), seed);
-        let changed = watch::Sender::new(state.store.version());
-        Cluster { state: Arc::new(Mutex::new(state)), changed }
+        let bell = Bell::new(state.store.version());
+        Cluster { state: Arc::new(Mutex::new(state)), bell }
     }
 
-    /// Becomes changed after every change of an object; its value is the version after it.
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// Becomes changed after every change of an object.
+    pub fn changed(&self) -> Changes {
+        self.bell.follow()
     }
 
     /// The time in the cluster.
@@ -219,7 +219,7 @@ impl Cluster {
         let result = change(&mut state);
         let version = state.store.version();
         drop(state);
-        self.changed.send_if_modified(|seen| std::mem::replace(seen, version.max(*seen)) < version);
+        self.bell.ring(version);
         result
     }
 

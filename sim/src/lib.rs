@@ -9,6 +9,7 @@ mod actions;
 mod admission;
 mod apply;
 mod asked;
+mod changes;
 mod clock;
 mod cluster;
 pub mod controllers;
@@ -41,6 +42,7 @@ pub mod world;
 
 pub use access::Attempt;
 pub use admission::selector_matches;
+pub use changes::Changes;
 pub use clock::{Clock, ManualClock, RuntimeClock, SystemClock};
 pub use cluster::Cluster;
 pub use faults::{Call, Fault, Faults};

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::stream::unfold;
 use serde_json::{Value, json};
-use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
+use crate::changes::Changes;
 use crate::cluster::Cluster;
 use crate::selector::Selector;
 use crate::shape::Shape;
@@ -43,7 +43,7 @@ pub(crate) struct Watch {
 struct Watcher {
     cluster: Cluster,
     watch: Watch,
-    changed: Receiver<u64>,
+    changed: Changes,
     position: u64,
     lines: VecDeque<String>,
     told: usize,
@@ -129,7 +129,7 @@ impl Watcher {
         let (limited, bookmarked) = (deadline.is_some(), self.watch.bookmarks);
         tokio::select! {
             biased;
-            changed = self.changed.changed() => self.ended = changed.is_err(),
+            () = self.changed.changed() => {}
             () = sleep_until(deadline.unwrap_or(self.bookmark)), if limited => self.ended = true,
             () = sleep_until(self.bookmark), if bookmarked => {
                 self.bookmark = Instant::now() + BOOKMARKS;

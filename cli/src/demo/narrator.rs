@@ -88,8 +88,7 @@ impl Narrator {
                 }
             }
             tokio::select! {
-                // The cluster lives as long as this does.
-                _ = changed.changed() => {}
+                () = changed.changed() => {}
                 Some(delivery) = self.deliveries.recv() => match delivery {
                     Delivery::Applied(commit) => {
                         self.say(Tone::Faint, &format!("GitOps: commit {commit} is applied to the cluster."))?;

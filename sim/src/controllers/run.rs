@@ -58,7 +58,8 @@ impl Controllers {
                 }
             };
             tokio::select! {
-                ended = changed.changed() => if ended.is_err() { return },
+                biased; // a simulation is run again the same way
+                () = changed.changed() => {}
                 () = slept => {}
             }
         }

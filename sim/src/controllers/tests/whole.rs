@@ -33,7 +33,7 @@ async fn the_task_follows_changes_and_the_clock() {
             if shop["status"]["availableReplicas"] == 2 {
                 return;
             }
-            changed.changed().await.unwrap();
+            changed.changed().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(5), available).await.expect("two pods are available within five seconds");
