@@ -51,6 +51,19 @@ pub struct Recording {
     complained: bool,
 }
 
+impl Recording {
+    /// Notes what led to that status, where what is known of the record tells that it was not written down.
+    fn note_gap(&mut self, before: &CanaryStatus) {
+        let Some(run) = &before.run else { return };
+        let pending = self.pending.last().map(|pending| (&pending.run, &pending.entry));
+        let known = pending.or(self.open.as_ref().map(|open| (&open.name, &open.last)));
+        let lacks = known.is_some_and(|(known, last)| known == run && is_behind(last, before));
+        if let Some(entry) = gap(before).filter(|_| lacks) {
+            self.pending.push(Pending { run: run.clone(), entry, queries: Vec::new() });
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Pending {
     run: String,
@@ -96,6 +109,9 @@ pub async fn record(rest: &Rest, drain: Duration, decision: Decision<'_>, record
     let first = !std::mem::replace(&mut recording.resumed, true);
     recording.clock_set += decision.clock_set;
     let set = i64::try_from(recording.clock_set.as_nanos()).ok().filter(|set| *set != 0);
+    if !decision.step.log.is_empty() {
+        recording.note_gap(decision.before);
+    }
     for logged in &decision.step.log {
         let resumed = !std::mem::replace(&mut recording.told, true) && under_way(decision.before.phase);
         let entry = RunEntry { resumed, clock_set_nanoseconds: set, ..logged.entry.clone() };
@@ -202,20 +218,23 @@ async fn write_run(
     let open = match recording.open.take().filter(|open| open.name == run) {
         Some(open) => Some(open),
         None if goes_on => {
-            let open = rest.get(CANARY_RUN, namespace, run).await?.as_ref().and_then(Open::read);
-            // A write may have come through of which no answer did.
-            let written = open.as_ref().and_then(|open| batch.iter().rposition(|new| new.entry.time == open.last.time));
+            let object = rest.get(CANARY_RUN, namespace, run).await?;
+            // A write may have come through of which no answer did, and others may have added to it since.
+            let told = object.as_ref().map(told).unwrap_or_default();
+            let written = batch.iter().rposition(|new| told.contains(&new.entry.time));
             batch.drain(..written.map_or(0, |last| last + 1));
-            open
+            object.as_ref().and_then(Open::read)
         }
         None => None,
     };
+    let of_this_pass = decision.step.log.iter().filter(|logged| logged.run == run).count();
+    let new = batch.split_off(batch.len().saturating_sub(of_this_pass));
     // What led to the status before this pass, where that was not written down.
-    let lacks = goes_on && open.as_ref().is_none_or(|open| is_behind(&open.last, decision.before));
-    let known = batch.iter().any(|pending| pending.entry.time <= last_time(decision.before));
-    let gap = gap(decision.before).filter(|_| lacks && !known);
-    let entries = gap.into_iter().map(|entry| (entry, Vec::new()));
-    let entries: Vec<_> = entries.chain(batch.into_iter().map(|pending| (pending.entry, pending.queries))).collect();
+    let last = batch.last().map(|pending| &pending.entry).or(open.as_ref().map(|open| &open.last));
+    let lacks = goes_on && last.is_none_or(|last| is_behind(last, decision.before));
+    let gap = gap(decision.before).filter(|_| lacks).map(|entry| (entry, Vec::new()));
+    let told = |pending: Pending| (pending.entry, pending.queries);
+    let entries: Vec<_> = batch.into_iter().map(told).chain(gap).chain(new.into_iter().map(told)).collect();
     let Some((last, _)) = entries.last().cloned() else {
         recording.open = open;
         return Ok(());
@@ -238,10 +257,6 @@ async fn write_run(
     };
     recording.open = Open::read(&written).map(|open| Open { last, ..open });
     Ok(())
-}
-
-fn last_time(status: &CanaryStatus) -> Timestamp {
-    status.last_check_time.max(status.last_transition_time).unwrap_or(Timestamp::MIN)
 }
 
 fn body(
@@ -374,6 +389,12 @@ fn checksum(policy: &Map<String, Value>) -> String {
 
 fn size(value: &Value) -> usize {
     value.to_string().len()
+}
+
+/// The times of a record's entries.
+fn told(object: &Value) -> Vec<Timestamp> {
+    let entries = object["spec"]["entries"].as_array().into_iter().flatten();
+    entries.filter(|entry| entry["gap"] != true).filter_map(|entry| entry["time"].as_str()?.parse().ok()).collect()
 }
 
 impl Open {

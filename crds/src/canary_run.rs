@@ -103,6 +103,10 @@ pub struct RunEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub former_traffic_time: Option<Timestamp>,
+    /// Since when a metric could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub unavailable_since: Option<Timestamp>,
     /// What hooks answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<RunHook>,

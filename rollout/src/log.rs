@@ -77,6 +77,7 @@ pub(crate) fn entry(state: &State, now: Timestamp, told: impl Iterator<Item = St
     RunEntry {
         time: now,
         former_traffic_time: state.former_traffic,
+        unavailable_since: state.unavailable_since,
         phase: state.stage.phase(),
         weight: i32::from(state.stage.weight()),
         iterations: count(run.iterations),

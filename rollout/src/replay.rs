@@ -19,7 +19,6 @@ use crate::readiness::Readiness;
 use crate::spec::{Defaults, Spec};
 use crate::state::{Revision, State};
 use crate::step::{Input, Outcome, Step, step};
-use crate::times::Times;
 
 /// Questions in one pass at most, as in the controller.
 const ROUNDS: usize = 8;
@@ -283,6 +282,12 @@ impl<'a> Player<'a> {
         if entry.resumed {
             self.memory = Memory::default();
         }
+        // Whoever told of it was late or told it twice, and somebody else may have noted a gap meanwhile.
+        let again =
+            |known: &RunEntry| known.time == entry.time && (known.gap || entry.gap || words(known) == words(entry));
+        if self.run.entries[..place].iter().any(again) {
+            return Ok(());
+        }
         if entry.gap {
             if !self.otherwise {
                 self.take_as_given(place, entry);
@@ -290,9 +295,9 @@ impl<'a> Player<'a> {
             return Ok(());
         }
         // As the controller moves what it remembers when its clock is set.
-        let set = SignedDuration::from_nanos(entry.clock_set_nanoseconds.unwrap_or_default());
+        let set = self.clock_set(place, entry);
         self.state = if entry.resumed {
-            self.resumed(entry)
+            self.resumed(entry, set)
         } else {
             self.state.clone().by_clock(&self.state.times(), set, entry.time)
         };
@@ -336,15 +341,27 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
+    /// By how much the clock was set since what is known. A gap was noted by the clock as it was set, unless enough time has
+    /// passed since for it to have been set later.
+    fn clock_set(&self, place: usize, entry: &RunEntry) -> SignedDuration {
+        let set = SignedDuration::from_nanos(entry.clock_set_nanoseconds.unwrap_or_default());
+        let before = place.checked_sub(1).and_then(|before| self.run.entries.get(before));
+        let Some(gap) = before.filter(|before| before.gap) else { return set };
+        let passed = entry.time.duration_since(gap.time);
+        let later = if set.is_negative() { passed.is_negative() } else { passed >= set };
+        if later { set } else { SignedDuration::ZERO }
+    }
+
     /// The state as somebody found it who had just started. When that was is not on record, and their clock may be another;
     /// that they looked says that it was time to.
-    fn resumed(&self, entry: &RunEntry) -> State {
+    fn resumed(&self, entry: &RunEntry, set: SignedDuration) -> State {
         let interval = self.policy_at(entry.time).map(|spec| spec.interval).unwrap_or_default();
         let interval = SignedDuration::try_from(interval).unwrap_or_default();
         let due = entry.time.saturating_sub(interval).unwrap_or(entry.time);
-        let state = self.state.clone();
+        let state = State { unavailable_since: entry.unavailable_since, ..self.state.clone() };
         if !entry.looked {
-            return state.by_clock(&Times::default(), SignedDuration::ZERO, entry.time);
+            let known = state.times();
+            return state.by_clock(&known, set, entry.time);
         }
         let earlier = |time: Option<Timestamp>| time.map(|time| time.min(due));
         State { since: earlier(state.since), checked_at: earlier(state.checked_at), ..state }
@@ -356,8 +373,11 @@ impl<'a> Player<'a> {
     }
 
     fn take_as_given(&mut self, place: usize, entry: &RunEntry) {
-        self.state = State { checks: Vec::new(), ..state(self.run, entry) };
-        self.memory = Memory::default();
+        let given = State { checks: Vec::new(), ..state(self.run, entry) };
+        if given.stage != self.state.stage {
+            self.memory = Memory::default();
+        }
+        self.state = given;
         self.turns.push(Turn { entry: place, replayed: entry.clone(), checks: Vec::new(), given: true });
     }
 

@@ -66,6 +66,8 @@ pub(super) fn state(run: &CanaryRunSpec, entry: &RunEntry) -> State {
         last_transition_time: Some(entry.time),
         last_check_time: Some(entry.time).filter(|_| checked),
         former_traffic_time: entry.former_traffic_time,
+        // But for a gap it is what the decision rested on, and not what it came to.
+        unavailable_since: entry.unavailable_since.filter(|_| entry.gap),
         run: Some(String::new()),
         ..CanaryStatus::default()
     })

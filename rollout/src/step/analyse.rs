@@ -119,6 +119,7 @@ impl Pass<'_> {
         self.state.checks.clear();
         self.state.unavailable_since = None;
         self.state.baseline = None;
+        self.forget_stage();
         self.enter(Stage::Progressing(Run { weight, ..Run::default() }));
         self.state.since = Some(self.now);
         self.state.run = Some(run_name(&self.seen.name, &self.seen.uid, &target.revision.id, self.now));

@@ -223,6 +223,7 @@ impl Pass<'_> {
             waiting_for: self.waiting.first().cloned(),
             // What the decision rested on, not what it came to.
             former_traffic_time: self.former.former_traffic,
+            unavailable_since: self.former.unavailable_since,
             ..log::entry(&self.state, self.now, told)
         };
         let queries = asked.map(|measured| measured.query.clone());
@@ -268,6 +269,13 @@ impl Pass<'_> {
         }
     }
 
+    /// What was asked, held back and told so far was of another stage, or of another revision at the same.
+    fn forget_stage(&mut self) {
+        self.memory.asked_at = None;
+        self.memory.held = None;
+        self.memory.told.clear();
+    }
+
     /// Goes to another stage, or to another weight or iteration of the same.
     fn enter(&mut self, stage: Stage) {
         let moved = stage.weight() != self.state.stage.weight() || stage.mirrored() != self.state.stage.mirrored();
@@ -282,9 +290,7 @@ impl Pass<'_> {
             if loses_traffic {
                 self.state.former_traffic = self.state.since;
             }
-            self.memory.asked_at = None;
-            self.memory.held = None;
-            self.memory.told.clear();
+            self.forget_stage();
         }
         self.state.stage = stage;
         if !self.state.stage.analyses() {

@@ -5,7 +5,7 @@ use rollout::spec::HookKind;
 use rollout::{Ask, HookAnswer, Memory, Owed, Run, Stage};
 
 use super::{Row, check};
-use crate::support::build::{ab, at, blue_green, canary, run, settled, spec, under_way};
+use crate::support::build::{ab, at, blue_green, canary, revision, run, settled, spec, under_way};
 use crate::support::look::Look;
 
 fn no() -> HookAnswer {
@@ -170,8 +170,17 @@ fn confirm_traffic_increase() {
     let held = first.go().step;
     let again = Look { state: held.state, memory: held.memory, now: at(180), ..first.clone() }.go();
     assert_eq!(again.asked, [Ask::Hooks(HookKind::ConfirmTrafficIncrease)], "what passed is not run again at the gate");
-    let between = Look { state: again.step.state, memory: again.step.memory, now: at(200), ..first }.go();
+    let between = Look { state: again.step.state, memory: again.step.memory, now: at(200), ..first.clone() }.go();
     assert_eq!(between.reasons(), ["ConfirmTrafficIncrease"], "between two looks it still names the gate");
+
+    let newer =
+        Look { state: between.step.state, memory: between.step.memory, now: at(210), ..first.clone() }.with(|look| {
+            look.seen.target.as_mut().expect("a target").revision = revision("newer");
+            look.spec.metrics.clear();
+        });
+    let restarted = newer.go().step;
+    let looked = Look { state: restarted.state, memory: restarted.memory, now: at(1000), ..newer };
+    assert!(looked.go().asked.contains(&Ask::Hooks(HookKind::PreRollout)), "what passed was another revision");
 }
 
 #[test]
