@@ -220,8 +220,8 @@ async fn write_run(
         None if goes_on => {
             let object = rest.get(CANARY_RUN, namespace, run).await?;
             // A write may have come through of which no answer did, and others may have added to it since.
-            let told = object.as_ref().map(told).unwrap_or_default();
-            let written = batch.iter().rposition(|new| told.contains(&new.entry.time));
+            let written_already = object.as_ref().map(times).unwrap_or_default();
+            let written = batch.iter().rposition(|new| written_already.contains(&new.entry.time));
             batch.drain(..written.map_or(0, |last| last + 1));
             object.as_ref().and_then(Open::read)
         }
@@ -392,7 +392,7 @@ fn size(value: &Value) -> usize {
 }
 
 /// The times of a record's entries.
-fn told(object: &Value) -> Vec<Timestamp> {
+fn times(object: &Value) -> Vec<Timestamp> {
     let entries = object["spec"]["entries"].as_array().into_iter().flatten();
     entries.filter(|entry| entry["gap"] != true).filter_map(|entry| entry["time"].as_str()?.parse().ok()).collect()
 }
