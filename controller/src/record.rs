@@ -7,7 +7,7 @@ use std::time::Duration;
 use crds::{CANARY_LABEL, CanaryRunSpec, CanaryStatus, Phase, RunEntry, RunPolicy};
 use jiff::{SignedDuration, Timestamp};
 use rollout::Step;
-use rollout::log::{gap, is_behind, policy};
+use rollout::log::{missing, policy};
 use rollout::revision::fingerprint;
 use rollout::spec::Spec;
 use serde_json::{Map, Value, json};
@@ -57,8 +57,8 @@ impl Recording {
         let Some(run) = &before.run else { return };
         let pending = self.pending.last().map(|pending| (&pending.run, &pending.entry));
         let known = pending.or(self.open.as_ref().map(|open| (&open.name, &open.last)));
-        let lacks = known.is_some_and(|(known, last)| known == run && is_behind(last, before));
-        if let Some(entry) = gap(before).filter(|_| lacks) {
+        let last = known.filter(|(known, _)| *known == run).map(|(_, last)| last);
+        if let Some(entry) = last.and_then(|last| missing(Some(last), before)) {
             self.pending.push(Pending { run: run.clone(), entry, queries: Vec::new() });
         }
     }
@@ -231,8 +231,7 @@ async fn write_run(
     let new = batch.split_off(batch.len().saturating_sub(of_this_pass));
     // What led to the status before this pass, where that was not written down.
     let last = batch.last().map(|pending| &pending.entry).or(open.as_ref().map(|open| &open.last));
-    let lacks = goes_on && last.is_none_or(|last| is_behind(last, decision.before));
-    let gap = gap(decision.before).filter(|_| lacks).map(|entry| (entry, Vec::new()));
+    let gap = goes_on.then(|| missing(last, decision.before)).flatten().map(|entry| (entry, Vec::new()));
     let told = |pending: Pending| (pending.entry, pending.queries);
     let entries: Vec<_> = batch.into_iter().map(told).chain(gap).chain(new.into_iter().map(told)).collect();
     let Some((last, _)) = entries.last().cloned() else {

@@ -106,8 +106,17 @@ impl Logged {
     }
 }
 
+/// What led to that status, where a record with this `last` entry, if it has any, lacks it.
+pub fn missing(last: Option<&RunEntry>, status: &CanaryStatus) -> Option<RunEntry> {
+    let standing = |entry: &RunEntry| {
+        (entry.phase, entry.weight, entry.iterations, entry.failed_checks, entry.mirrored, entry.paused)
+    };
+    let later = |last: &RunEntry| status.last_check_time.is_some_and(|checked| checked > last.time);
+    gap(status).filter(|gap| last.is_none_or(|last| later(last) || standing(gap) != standing(last)))
+}
+
 /// What the status tells of a decision that was not recorded, because the process died before that or the API refused.
-pub fn gap(status: &CanaryStatus) -> Option<RunEntry> {
+fn gap(status: &CanaryStatus) -> Option<RunEntry> {
     let state = State::from_status(status);
     let time = state.checked_at.into_iter().chain(state.since).max()?;
     let checks = status.checks.iter().map(|check| {
@@ -121,15 +130,6 @@ pub fn gap(status: &CanaryStatus) -> Option<RunEntry> {
         waiting_for: status.waiting_for.first().cloned(),
         ..entry(&state, time, checks)
     })
-}
-
-/// True when the record that ends with this entry lacks what led to that status.
-pub fn is_behind(last: &RunEntry, status: &CanaryStatus) -> bool {
-    let standing = |entry: &RunEntry| {
-        (entry.phase, entry.weight, entry.iterations, entry.failed_checks, entry.mirrored, entry.paused)
-    };
-    let later = status.last_check_time.is_some_and(|checked| checked > last.time);
-    later || gap(status).is_some_and(|gap| standing(&gap) != standing(last))
 }
 
 /// What hooks answered, but for those that decide nothing.

@@ -303,7 +303,7 @@ impl<'a> Player<'a> {
         };
         self.memory = std::mem::take(&mut self.memory).by_clock(set, entry.time);
         self.state.former_traffic = entry.former_traffic_time;
-        let before = self.memory.clone();
+        let before = (self.memory.matched_since, self.memory.matched.clone(), self.memory.looked);
         let Some(step) = self.pass(place, entry, entry.looked)? else { return Ok(()) };
         let mut replayed = outcome(&step, entry);
         let differs = words(&replayed) != words(entry);
@@ -327,8 +327,7 @@ impl<'a> Player<'a> {
         self.memory = step.memory;
         if !moved && !entry.looked {
             // That the routes were not followed then was made up.
-            let Memory { matched_since, matched, looked, .. } = before;
-            self.memory = Memory { matched_since, matched, looked, ..std::mem::take(&mut self.memory) };
+            (self.memory.matched_since, self.memory.matched, self.memory.looked) = before;
         }
         if moved && self.under_way() {
             // The routes follow at once; that they took a moment only made the next look later.

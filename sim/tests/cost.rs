@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use controller::providers::builtin::{self, Signal, Span, Subject};
+use controller::providers::Span;
+use controller::providers::builtin::{self, Signal, Subject};
 use jiff::Timestamp;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use controller::http::Clients;
-use controller::providers::builtin::{Signal, Span, tells_workloads};
-use controller::providers::{self, Patience};
+use controller::providers::builtin::{Signal, tells_workloads};
+use controller::providers::{self, Patience, Span};
 use jiff::Timestamp;
 use rollout::{Reading, Spec};
 

@@ -12,8 +12,8 @@ use rollout::spec::{Comparison, Measure, Metric, Spec};
 use super::question;
 use crate::context::Context;
 use crate::objects::Owner;
-use crate::providers::builtin::{Signal, Span, milliseconds, tells_workloads};
-use crate::providers::{self, Query, QueryError};
+use crate::providers::builtin::{Signal, milliseconds, tells_workloads};
+use crate::providers::{self, Query, QueryError, Span};
 use crate::view::View;
 
 /// All arms of all metrics that are compared, side by side; before them how the primary was in the hours until then, where

@@ -160,11 +160,12 @@ mod tests {
         GitOutcome::Reverted { commit: "abc".into() }
     }
 
-    /// Delays the first try, so that the next one waits.
-    async fn delayed_once(tries: &Tries) {
+    /// Delays the first try. The next one, which waits.
+    async fn waiting(tries: &Tries) -> Try {
         let first = tries.next(&shop(), "new", false).expect("a try");
         assert!(tries.carry_out(first, async |_| delayed()).await);
         assert_eq!(tries.take(&shop()), Some(("new".into(), delayed())));
+        tries.next(&shop(), "new", false).expect("a try")
     }
 
     #[tokio::test(start_paused = true)]
@@ -192,8 +193,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_waits_only_looks_and_at_once_when_another_rollout_began() {
         let tries = Tries::new();
-        delayed_once(&tries).await;
-        let next = tries.next(&shop(), "new", false).expect("a try");
+        let next = waiting(&tries).await;
         let began = Instant::now();
         let work = tries.carry_out(next, async |look_only| {
             assert!(look_only, "it makes a revert although another rollout has begun");
@@ -208,8 +208,7 @@ mod tests {
     async fn what_is_forgotten_or_overtaken_while_it_waits_is_not_done() {
         for overtaken in [false, true] {
             let tries = Tries::new();
-            delayed_once(&tries).await;
-            let next = tries.next(&shop(), "new", false).expect("a try");
+            let next = waiting(&tries).await;
             let work = tries.carry_out(next, async |_| panic!("it is done"));
             let meanwhile = async {
                 if overtaken {

@@ -1,9 +1,9 @@
 //! The queries behind `request-success-rate` (percent) and `request-duration` (milliseconds): one row per family of
 //! routers that share a data plane's metrics.
 
-use std::time::Duration;
-
 use rollout::spec::{Target, TargetKind};
+
+use super::Span;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,32 +35,6 @@ pub struct Subject<'a> {
     pub route: &'a str,
     /// What time it is about.
     pub span: Span,
-}
-
-/// The time that a question is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Span {
-    /// Window of the rates; at least a millisecond.
-    pub window: Duration,
-    /// How long before now the window ends.
-    pub before: Duration,
-}
-
-impl Span {
-    /// The time until now.
-    pub fn until_now(window: Duration) -> Span {
-        Span { window, before: Duration::ZERO }
-    }
-
-    /// As a range of PromQL.
-    fn range(self) -> String {
-        let window = prometheus_duration(self.window);
-        if self.before.is_zero() {
-            format!("[{window}]")
-        } else {
-            format!("[{window}] offset {}", prometheus_duration(self.before))
-        }
-    }
 }
 
 /// Why there is no builtin query.
@@ -372,17 +346,10 @@ fn literal(text: &str) -> String {
     pattern
 }
 
-fn prometheus_duration(window: Duration) -> String {
-    let milliseconds = window.as_millis().max(1);
-    match (milliseconds % 60_000, milliseconds % 1000) {
-        (0, _) => format!("{}m", milliseconds / 60_000),
-        (_, 0) => format!("{}s", milliseconds / 1000),
-        (_, _) => format!("{milliseconds}ms"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use regex::Regex;
 
     use super::*;
@@ -478,14 +445,6 @@ mod tests {
         for unknown in ["", "gatewayapi", "nginxx", "kubernetes:v1"] {
             let error = of(unknown).unwrap_err().to_string();
             assert!(error.contains("builtin are those of kubernetes, gatewayapi:, traefik, nginx"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_window_is_written_as_prometheus_reads_it() {
-        let table = [(60_000, "1m"), (90_000, "90s"), (3_600_000, "60m"), (1_500, "1500ms"), (0, "1ms")];
-        for (milliseconds, wanted) in table {
-            assert_eq!(prometheus_duration(Duration::from_millis(milliseconds)), wanted);
         }
     }
 

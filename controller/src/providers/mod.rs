@@ -2,6 +2,7 @@
 //! answer means; time-outs, further attempts and the budget of a question are here, once for all.
 
 pub mod builtin;
+mod span;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -16,8 +17,10 @@ use rollout::Reading;
 use rollout::spec::{Metric, MetricSource, Spec};
 
 use crate::http::{Clients, Options, Redirects};
-use builtin::{BuiltinError, Signal, Span, Subject};
+use builtin::{BuiltinError, Signal, Subject};
 use template::{TemplateError, Values};
+
+pub use span::Span;
 
 macro_rules! providers {
     ($($module:ident),+ $(,)?) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crds::{BaselineStatus, CanaryRunSpec, CanaryStatus};
 use jiff::{SignedDuration, Timestamp};
 use rollout::desired::{BaselineAction, FinalizerAction, Intent, PrimaryAction, ScaleAction};
-use rollout::log::{gap, is_behind};
+use rollout::log::missing;
 use rollout::replay::replay;
 use rollout::spec::{HookKind, TargetKind};
 use rollout::{
@@ -331,9 +331,8 @@ impl World {
                 entries: Vec::new(),
             });
             let goes_on = before.run.as_ref() == Some(&name);
-            let behind = run.entries.last().is_none_or(|last| is_behind(last, before));
-            if goes_on && behind {
-                run.entries.extend(gap(before));
+            if goes_on {
+                run.entries.extend(missing(run.entries.last(), before));
             }
             let mut entry = logged.numbered(&mut run.queries);
             entry.resumed = std::mem::take(&mut self.resumed) && goes_on;

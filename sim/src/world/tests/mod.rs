@@ -4,7 +4,8 @@ mod metrics_server;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use controller::providers::builtin::{Signal, Span, Subject, query};
+use controller::providers::Span;
+use controller::providers::builtin::{Signal, Subject, query};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rollout::spec::{Target, TargetKind};
