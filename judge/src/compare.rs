@@ -28,6 +28,21 @@ pub(crate) struct Arm {
     pub(crate) events: f64,
 }
 
+impl Block {
+    pub(crate) fn add(&mut self, more: Block) {
+        self.canary.add(more.canary);
+        self.other.add(more.other);
+    }
+
+    fn requests(self) -> f64 {
+        self.canary.requests + self.other.requests
+    }
+
+    fn events(self) -> f64 {
+        self.canary.events + self.other.events
+    }
+}
+
 impl Arm {
     pub(crate) fn add(&mut self, more: Arm) {
         self.requests += more.requests;
@@ -42,14 +57,16 @@ impl Arm {
 /// Ratios, as logarithms, that bettors believe in; a small one is also what clumps of errors need.
 const TILTS: [f64; 6] = [0.1, 0.2, 0.4, 0.8, 1.4, 2.2];
 const TILT_SHARES: [f64; 6] = [0.02, 0.04, 0.08, 0.2, 0.52, 0.1];
-const RATIOS: [f64; 5] = [1.3, 2.0, 4.0, 10.0, 50.0];
-const RATIO_SHARES: [f64; 5] = [0.1, 0.2, 0.38, 0.2, 0.07];
+const RATIOS: [f64; 4] = [2.0, 4.0, 10.0, 50.0];
+const RATIO_SHARES: [f64; 4] = [0.18, 0.62, 0.12, 0.08];
 /// What bettors against a worse canary believe of its ratio, as a power of the one that matters; and one with all in.
 const POWERS: [f64; 5] = [0.5, 0.0, -1.0, -2.0, -8.0];
 const POWER_SHARES: [f64; 5] = [0.15, 0.45, 0.2, 0.1, 0.05];
 /// Pods differ a little for good, on faster and slower nodes; a canary that has so many times the events of the other arm
 /// wins nothing on average yet. Of many metrics the largest such difference is larger: of twenty, the square of this.
 const TOLERATED: f64 = 1.12;
+/// So small a difference comes to nothing among so few events; the quick test tolerates it only by and by.
+const EARLY: f64 = 70.0;
 /// Differences of so many standard deviations may be one burst, which may not be over yet.
 const STRONG: f64 = 1.8;
 /// An event among fewer requests of an arm may have been the first of a burst that found no more of them.
@@ -64,6 +81,9 @@ pub(crate) struct Tests {
     pub(crate) not_worse: Wealth,
     swap: bool,
     tolerated: f64,
+    /// Events until differences are tolerated in full.
+    early: f64,
+    events: f64,
     pending: Block,
     after_burst: bool,
     pub(crate) blocks: u64,
@@ -78,28 +98,45 @@ impl Tests {
         Self::new(false, Wealth::new(&RATIO_SHARES, cap), cap_not_worse, metrics)
     }
 
+    /// By share as well, but soon: beside another test that has no hurry.
+    pub(crate) fn quick(cap: f64, metrics: f64) -> Self {
+        Self { early: EARLY, ..Self::share(cap, 1.0, metrics) }
+    }
+
     fn new(swap: bool, worse: Wealth, cap_not_worse: f64, metrics: f64) -> Self {
         let not_worse = Wealth::new(&POWER_SHARES, cap_not_worse);
         let tolerated = libm::pow(TOLERATED, 1.0 + log(metrics.max(1.0)) / log(20.0));
-        Self { worse, not_worse, swap, tolerated, pending: Block::default(), after_burst: false, blocks: 0 }
+        let pending = Block::default();
+        Self { worse, not_worse, swap, tolerated, early: 0.0, events: 0.0, pending, after_burst: false, blocks: 0 }
     }
 
     /// Takes a window in; `ratio` is the smallest that matters, above 1. The block that it completes.
     pub(crate) fn add(&mut self, window: Block, ratio: f64) -> Option<Block> {
-        self.pending.canary.add(window.canary);
-        self.pending.other.add(window.other);
-        let Block { canary, other } = self.pending;
-        if canary.requests + other.requests < BLOCK {
+        self.pending.add(window);
+        if !self.enough(self.pending) {
             return None;
         }
         let block = std::mem::take(&mut self.pending);
+        self.add_whole(block, ratio);
+        Some(block)
+    }
+
+    /// Takes a window in that is not to be put together with others; one of few requests tells nothing.
+    pub(crate) fn add_whole(&mut self, block: Block, ratio: f64) {
+        if !self.enough(block) {
+            return;
+        }
         self.blocks += 1;
         let skip = self.after_burst;
         self.after_burst = !skip && strong(block);
-        if !skip && canary.requests > 0.0 && other.requests > 0.0 && canary.events + other.events > 0.0 {
+        if !skip && block.canary.requests > 0.0 && block.other.requests > 0.0 && block.events() > 0.0 {
             self.bet(block, ratio);
         }
-        Some(block)
+    }
+
+    /// Beside a much larger arm, a burst of the canary's is whole only if the canary has requests enough itself.
+    fn enough(&self, block: Block) -> bool {
+        block.requests() >= BLOCK && (self.early == 0.0 || block.canary.requests >= FEW)
     }
 
     fn bet(&mut self, block: Block, ratio: f64) {
@@ -107,11 +144,14 @@ impl Tests {
             let tolerated = self.tolerated;
             self.worse.fair(|place| swap_gain(block, TILTS[place], tolerated));
         } else {
-            let (share, seen) = shares(block, self.tolerated);
-            self.worse.multiply(|place| {
-                let believed = scaled(share, RATIOS[place]);
-                1.0 + (believed - share) / (share * (1.0 - share)) * (seen - share)
-            });
+            let so_far = if self.early > 0.0 { (self.events / self.early).min(1.0) } else { 1.0 };
+            let (share, seen) = shares(block, libm::pow(self.tolerated, so_far));
+            let stake = |place: usize| (scaled(share, RATIOS[place]) - share) / (share * (1.0 - share));
+            // A single event is the canary's or not; what it would win beyond the cap is not staked.
+            let single = block.events() <= 1.0;
+            let part = if single { self.worse.needed(|place| stake(place) * (1.0 - share)) } else { 1.0 };
+            self.worse.multiply(|place| 1.0 + part * stake(place) * (seen - share));
+            self.events += block.events();
         }
         let (share, seen) = shares(block, ratio);
         self.not_worse.multiply(|place| 1.0 + not_worse_stake(block, ratio, place) * (share - seen));
@@ -148,15 +188,14 @@ fn strong(block: Block) -> bool {
     let Block { canary, other } = block;
     let most = if seen > share { canary } else { other };
     let several = most.events > 1.0 || most.events * FEW > most.requests;
-    several && (seen - share).abs() * sqrt(canary.events + other.events) > STRONG * sqrt(share * (1.0 - share))
+    several && (seen - share).abs() * sqrt(block.events()) > STRONG * sqrt(share * (1.0 - share))
 }
 
 /// The canary's part of the events if its rate is `ratio` times the other's, and its real part.
 fn shares(block: Block, ratio: f64) -> (f64, f64) {
-    let Block { canary, other } = block;
-    let share = scaled(canary.requests / (canary.requests + other.requests), ratio);
-    let events = canary.events + other.events;
-    (share.clamp(1e-9, 1.0 - 1e-9), if events > 0.0 { canary.events / events } else { share })
+    let share = scaled(block.canary.requests / block.requests(), ratio);
+    let events = block.events();
+    (share.clamp(1e-9, 1.0 - 1e-9), if events > 0.0 { block.canary.events / events } else { share })
 }
 
 fn scaled(share: f64, ratio: f64) -> f64 {
@@ -224,6 +263,25 @@ mod tests {
             worse.canary.events = (worse.canary.events + more).min(worse.canary.requests);
             prop_assert!(after(&[worse], 1e6).worse.total() >= after(&[block], 1e6).worse.total() - 1e-12);
             prop_assert!(after(&[worse], 1e6).not_worse.total() <= after(&[block], 1e6).not_worse.total() + 1e-12);
+        }
+
+        #[test]
+        fn what_is_not_needed_is_not_staked(blocks in prop::collection::vec((15.0..500.0_f64, 15.0..5000.0_f64), 1..9), cap in 1.5..40.0_f64) {
+            // Every sequence of outcomes with its chance: the capital is fair, and never more than the cap.
+            let tolerated = |canary: f64, other: f64| scaled(canary / (canary + other), TOLERATED);
+            let mean: f64 = (0..1_u32 << blocks.len()).map(|outcomes| {
+                let mut tests = Tests::share(cap, 20.0, 1.0);
+                let mut chance = 1.0;
+                for (place, (canary, other)) in blocks.iter().enumerate() {
+                    let of_canary = f64::from(outcomes >> place & 1);
+                    let share = tolerated(*canary, *other);
+                    chance *= if of_canary > 0.0 { share } else { 1.0 - share };
+                    let canary = Arm { requests: *canary, events: of_canary };
+                    tests.add(Block { canary, other: Arm { requests: *other, events: 1.0 - of_canary } }, 2.0);
+                }
+                chance * tests.worse.total()
+            }).sum();
+            prop_assert!((mean - 1.0).abs() < 1e-9, "{mean}");
         }
 
         #[test]

@@ -26,15 +26,17 @@ pub(crate) struct Events {
     usual: Arm,
     /// What was compared; halved now and then, so that what is late counts.
     recent: Block,
+    /// The same beside all that is not the canary.
+    recent_quick: Block,
     all: Block,
     /// The smallest ratio that matters, at the last window.
     ratio: f64,
     pub(crate) windows: u64,
 }
 
-/// The part of the false alarm rate that is betted on the quick test. It finds an outage in half the time, and may be wrong
+/// The part of the false alarm rate that is betted on the quick test. It needs half the failed requests, and may be wrong
 /// where bursts do not hit arms in proportion to their traffic; the rest is safe from that.
-const QUICK: f64 = 0.3;
+const QUICK: f64 = 0.75;
 /// Both arms together; beyond that, old events count half.
 const LONG_AGO: f64 = 4000.0;
 
@@ -51,7 +53,7 @@ impl Events {
             Against::Baseline => Tests::swap(cap / (1.0 - QUICK), cap_not_worse, metrics),
             Against::Primary | Against::Objective(_) => Tests::share(cap, cap_not_worse, metrics),
         };
-        let quick = Tests::share(cap / QUICK, cap_not_worse, metrics);
+        let quick = Tests::quick(cap / QUICK, metrics);
         Self {
             rule,
             tests,
@@ -62,6 +64,7 @@ impl Events {
             calm: Calm::new(quantile),
             usual: Arm::default(),
             recent: Block::default(),
+            recent_quick: Block::default(),
             all: Block::default(),
             ratio: 1.0 + rule.effect().relative().max(0.01),
             windows: 0,
@@ -99,9 +102,7 @@ impl Events {
                 let usual = (self.usual.events + 3.0) / (self.usual.requests + 1.0);
                 self.ratio = 1.0 + effect.relative().max(effect.absolute() / usual).max(0.01);
                 self.take(block);
-                if !young {
-                    self.take_quick(block, counts(beside));
-                }
+                self.take_quick(block, counts(beside), young);
                 self.usual.add(block.other);
                 self.usual.add(counts(beside));
             }
@@ -124,12 +125,8 @@ impl Events {
                     let other = other.as_deref().map_or_else(Arm::default, |counts| arm(counts, place));
                     let block = Block { canary: arm(counts, place), other };
                     self.take(block);
-                    if !young {
-                        self.take_quick(
-                            block,
-                            beside.as_deref().map_or_else(Arm::default, |counts| arm(counts, place)),
-                        );
-                    }
+                    let beside = beside.as_deref().map_or_else(Arm::default, |counts| arm(counts, place));
+                    self.take_quick(block, beside, young);
                     self.usual.add(other);
                 }
                 other.iter().chain(&beside).for_each(|counts| self.calm.learn(counts));
@@ -140,15 +137,8 @@ impl Events {
 
     fn take(&mut self, block: Block) {
         self.windows += 1;
-        for sum in [&mut self.recent, &mut self.all] {
-            sum.canary.add(block.canary);
-            sum.other.add(block.other);
-        }
-        if self.recent.canary.events + self.recent.other.events > LONG_AGO {
-            for arm in [&mut self.recent.canary, &mut self.recent.other] {
-                *arm = Arm { requests: arm.requests / 2.0, events: arm.events / 2.0 };
-            }
-        }
+        self.all.add(block);
+        add_fading(&mut self.recent, block);
         let expected = block.canary.requests * self.usual_rate();
         self.clumps.add(block.canary.events, expected);
         if let Some(objective) = self.objective() {
@@ -165,12 +155,18 @@ impl Events {
         self.tests.add(block, self.ratio);
     }
 
-    fn take_quick(&mut self, block: Block, beside: Arm) {
-        if beside.requests > 0.0 {
-            let mut all = block;
-            all.other.add(beside);
-            self.quick.add(all, self.ratio);
+    /// Young pods are compared with those of their age alone, and never in one block with older ones.
+    fn take_quick(&mut self, mut block: Block, beside: Arm, young: bool) {
+        if self.rule.against() != Against::Baseline {
+            return;
         }
+        if young || beside.requests == 0.0 {
+            self.quick.add_whole(block, self.ratio);
+        } else {
+            block.other.add(beside);
+            self.quick.add(block, self.ratio);
+        }
+        add_fading(&mut self.recent_quick, block);
     }
 
     /// The rate that events may have, if that is what the canary is compared with.
@@ -222,9 +218,11 @@ impl Events {
         match self.objective() {
             Some(objective) => self.recent.canary.rate() >= objective + self.margin(objective) / 2.0,
             None => {
-                let Block { canary, other } = self.recent;
-                let error = sqrt(1.0 / (canary.events + 0.5) + 1.0 / (other.events + 0.5));
-                log(ratio_of(self.recent)) >= log(self.ratio) / 2.0 + error
+                let large = |block: Block| {
+                    let error = sqrt(1.0 / (block.canary.events + 0.5) + 1.0 / (block.other.events + 0.5));
+                    log(ratio_of(block)) >= log(self.ratio) / 2.0 + error
+                };
+                large(self.recent) || large(self.recent_quick)
             }
         }
     }
@@ -274,6 +272,15 @@ impl Events {
         let late = (self.all.canary.requests / total).min(1.0);
         let (by_plan, by_luck) = (total * (1.0 - late), log(enough / self.not_worse().max(1e-9)).max(0.0) / growth);
         Some(by_plan * (1.0 - late * late) + by_luck * late * late)
+    }
+}
+
+fn add_fading(sum: &mut Block, block: Block) {
+    sum.add(block);
+    if sum.canary.events + sum.other.events > LONG_AGO {
+        for arm in [&mut sum.canary, &mut sum.other] {
+            *arm = Arm { requests: arm.requests / 2.0, events: arm.events / 2.0 };
+        }
     }
 }
 

@@ -51,6 +51,14 @@ impl Wealth {
         self.settle(here, here + (there - self.cap).max(0.0));
     }
 
+    /// The part of what the bettors would stake that is enough to reach the cap if each wins `best(i)` of the capital.
+    pub(crate) fn needed(&self, best: impl Fn(usize) -> f64) -> f64 {
+        let has: f64 = self.parts.iter().sum();
+        let bettors = self.parts.len() - 1;
+        let wins: f64 = self.parts[..bettors].iter().enumerate().map(|(place, part)| part * best(place)).sum();
+        if wins > 0.0 { ((self.cap - has) / wins).clamp(0.0, 1.0) } else { 1.0 }
+    }
+
     /// A bet whose factor is 1 or less on average if what is to be disproved holds.
     pub(crate) fn multiply(&mut self, factor: impl Fn(usize) -> f64) {
         if self.enough() {
