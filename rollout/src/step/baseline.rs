@@ -68,7 +68,7 @@ impl Pass<'_> {
                     let minutes = self.minutes_left(run);
                     self.event(
                         false,
-                        format!("Baseline {name} is ready, it costs {} for about {minutes} min", seen.cost),
+                        format!("Baseline {name} is ready, it costs {} for at least {minutes} min", seen.cost),
                     );
                     // It is no look, and so no part of the record: pods are not on record.
                     self.wait("BaselineJoining", format!("{name} takes part from now on"));

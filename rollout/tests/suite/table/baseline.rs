@@ -74,7 +74,7 @@ fn the_analysis_waits_for_it_and_users_are_sent_only_to_pods_that_serve() {
     let joins = fresh.go();
     assert_eq!(
         joins.events(),
-        ["Baseline shop-baseline is ready, it costs 2 pods, 200m CPU, 128Mi of memory for about 4 min"]
+        ["Baseline shop-baseline is ready, it costs 2 pods, 200m CPU, 128Mi of memory for at least 4 min"]
     );
     assert_eq!(joins.step.state.baseline, Some(cost()));
 }
