@@ -82,9 +82,9 @@ pub fn primary_matches(plan: &Plan<'_>, primary: &Value) -> bool {
     if let Some(Value::Object(annotations)) = live.pointer_mut("/metadata/annotations") {
         annotations.remove(FLAGGER_ID);
     }
-    let live = normal_template(kind, &live);
-    live == normal_template(kind, &primary_template(plan))
-        || live == normal_template(kind, &template(plan, &|key, value| names_target(plan, key, value)))
+    let live = normal_template(kind, live);
+    live == normal_template(kind, primary_template(plan))
+        || live == normal_template(kind, template(plan, &|key, value| names_target(plan, key, value)))
 }
 
 /// The revision written on the primary; `None` when another controller made it.

@@ -2,67 +2,77 @@
 //! marks fields that the server does not store when they are empty, after the types of `k8s.io/api`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Schema, Shape, parse};
 
 const TEXT: &str = include_str!("kubernetes.json");
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
-struct Facts {
-    definitions: BTreeMap<String, Value>,
-    schemas: BTreeMap<String, Arc<Schema>>,
-    /// Definition by group, version and kind.
-    kinds: BTreeMap<(String, String, String), String>,
+/// Definitions by name, each as it is written: few are ever needed.
+type Texts = BTreeMap<&'static str, &'static RawValue>;
+
+static TEXTS: LazyLock<Texts> =
+    LazyLock::new(|| serde_json::from_str(TEXT).expect("kubernetes.json is part of this program and is JSON"));
+
+/// What a definition says of itself.
+#[derive(Deserialize)]
+struct Stated {
+    #[serde(rename = "x-kubernetes-group-version-kind", default)]
+    kinds: Vec<Stands>,
+}
+
+#[derive(Deserialize)]
+struct Stands {
+    group: String,
+    version: String,
+    kind: String,
 }
 
 /// Name of the definition of a kind; empty when there is none.
 pub(crate) fn definition(group: &str, version: &str, kind: &str) -> &'static str {
-    facts().kinds.get(&(group.to_owned(), version.to_owned(), kind.to_owned())).map_or("", String::as_str)
+    let is = |text: &RawValue| {
+        let stated: Option<Stated> = serde_json::from_str(text.get()).ok();
+        let kinds = stated.map(|stated| stated.kinds).unwrap_or_default();
+        kinds.iter().any(|own| own.group == group && own.version == version && own.kind == kind)
+    };
+    // Their names end so; most need not be read to be told apart.
+    let ending = format!(".{version}.{kind}");
+    let found = TEXTS.iter().find(|(name, text)| name.ends_with(&ending) && is(text));
+    found.map_or("", |(name, _)| name)
 }
 
 /// The schema of a definition; anything goes when there is none of that name.
 pub(crate) fn schema(definition: &str) -> Arc<Schema> {
-    facts().schemas.get(definition).cloned().unwrap_or_else(Schema::unspecified)
+    static SCHEMAS: Mutex<BTreeMap<String, Arc<Schema>>> = Mutex::new(BTreeMap::new());
+    let mut schemas = SCHEMAS.lock().unwrap_or_else(PoisonError::into_inner);
+    resolve(definition, &TEXTS, &mut schemas, &mut vec![])
 }
 
 /// The schema of `metadata`.
-pub(crate) fn metadata() -> Arc<Schema> {
-    schema(META)
+pub(crate) fn metadata() -> &'static Arc<Schema> {
+    static METADATA: LazyLock<Arc<Schema>> = LazyLock::new(|| schema(META));
+    &METADATA
 }
 
 /// All definitions as OpenAPI has them.
 pub(crate) fn definitions() -> &'static BTreeMap<String, Value> {
-    &facts().definitions
+    static DEFINITIONS: LazyLock<BTreeMap<String, Value>> =
+        LazyLock::new(|| TEXTS.iter().map(|(name, text)| ((*name).to_owned(), read(text))).collect());
+    &DEFINITIONS
 }
 
-/// Parsing takes milliseconds and always gives the same, so it is done once.
-fn facts() -> &'static Facts {
-    static FACTS: OnceLock<Facts> = OnceLock::new();
-    FACTS.get_or_init(|| {
-        let definitions: BTreeMap<String, Value> =
-            serde_json::from_str(TEXT).expect("kubernetes.json is part of this program and is JSON");
-        let mut schemas = BTreeMap::new();
-        for name in definitions.keys() {
-            resolve(name, &definitions, &mut schemas, &mut vec![]);
-        }
-        let mut kinds = BTreeMap::new();
-        for (name, definition) in &definitions {
-            let Some(list) = definition["x-kubernetes-group-version-kind"].as_array() else { continue };
-            for kind in list {
-                let text = |field: &str| kind[field].as_str().unwrap_or_default().to_owned();
-                kinds.insert((text("group"), text("version"), text("kind")), name.clone());
-            }
-        }
-        Facts { definitions, schemas, kinds }
-    })
+fn read(text: &RawValue) -> Value {
+    serde_json::from_str(text.get()).expect("kubernetes.json is part of this program and is JSON")
 }
 
 fn resolve(
     name: &str,
-    definitions: &BTreeMap<String, Value>,
+    definitions: &Texts,
     done: &mut BTreeMap<String, Arc<Schema>>,
     under_way: &mut Vec<String>,
 ) -> Arc<Schema> {
@@ -78,7 +88,7 @@ fn resolve(
     let Some(definition) = definitions.get(name) else { return Schema::unspecified() };
     under_way.push(name.to_owned());
     let mut nested = |name: &str| resolve(name, definitions, done, under_way);
-    let mut schema = parse(definition, &mut nested);
+    let mut schema = parse(&read(definition), &mut nested);
     under_way.pop();
     match short {
         "IntOrString" | "Quantity" => schema = Schema { shape: Shape::IntOrString, ..Schema::default() },

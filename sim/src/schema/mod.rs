@@ -8,7 +8,8 @@ mod prune;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 use serde_json::Value;
@@ -98,6 +99,24 @@ pub(crate) struct Rules {
     pub(crate) any_of: Vec<Arc<Schema>>,
     pub(crate) one_of: Vec<Arc<Schema>>,
     pub(crate) not: Option<Arc<Schema>>,
+}
+
+/// A schema that is read when it is first asked for: a cluster knows many more kinds than anybody uses.
+#[derive(Debug)]
+pub(crate) struct Lazy(LazyLock<Arc<Schema>, Box<dyn FnOnce() -> Arc<Schema> + Send>>);
+
+impl Lazy {
+    pub(crate) fn new(read: impl FnOnce() -> Arc<Schema> + Send + 'static) -> Lazy {
+        Lazy(LazyLock::new(Box::new(read)))
+    }
+}
+
+impl Deref for Lazy {
+    type Target = Schema;
+
+    fn deref(&self) -> &Schema {
+        &self.0
+    }
 }
 
 impl Schema {

@@ -26,7 +26,7 @@ fn validate_at(schema: &Schema, value: &Value, place: &Place<'_>, causes: &mut V
     if schema.embedded
         && let Some(metadata) = value.get("metadata")
     {
-        validate_at(&builtin::metadata(), metadata, &place.field("metadata"), causes);
+        validate_at(builtin::metadata(), metadata, &place.field("metadata"), causes);
     }
     match value {
         Value::Object(fields) => {
