@@ -138,11 +138,11 @@ impl State {
 
     /// The target of a whole object, by its own apiVersion, kind, namespace and name.
     pub(crate) fn target_of(&self, object: &Value) -> Result<Target, Status> {
-        let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let api_version = text("/apiVersion");
+        let metadata = &object["metadata"];
+        let api_version = text(&object["apiVersion"]);
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let kind = Kind { group, kind: text("/kind") };
-        let target = self.target(kind, text("/metadata/namespace"), text("/metadata/name"));
+        let kind = Kind { group, kind: text(&object["kind"]) };
+        let target = self.target(kind, text(&metadata["namespace"]), text(&metadata["name"]));
         let mut target = target.ok_or_else(Status::no_such_path)?;
         let position = target.resource.versions.iter().position(|known| known.name == version);
         target.version = position.ok_or_else(Status::no_such_path)?;
@@ -446,6 +446,10 @@ fn same_fields(left: &Value, right: &Value, meant: impl Fn(&str) -> bool) -> boo
 
 pub(crate) fn has_finalizers(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// A time as objects show it, in whole seconds.

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use regex::Regex;
 use serde_json::Value;
 
-use super::{ListKind, Rules, Schema, Shape, Strategy};
+use super::{ListKind, Pattern, Rules, Schema, Shape, Strategy};
 
 /// How a `$ref` is resolved.
 pub(crate) type Resolve<'a> = &'a mut dyn FnMut(&str) -> Arc<Schema>;
@@ -144,7 +143,7 @@ fn rules(value: &Value, resolve: Resolve<'_>) -> Rules {
         multiple_of: number("multipleOf"),
         min_length: count("minLength"),
         max_length: count("maxLength"),
-        pattern: text("pattern").and_then(|pattern| Regex::new(pattern).ok()),
+        pattern: text("pattern").map(Pattern::new),
         min_items: count("minItems"),
         max_items: count("maxItems"),
         unique_items: flag("uniqueItems"),

@@ -114,9 +114,13 @@ pub(super) fn at<'a, V: Default>(counts: &'a mut BTreeMap<String, V>, name: &str
     counts.get_mut(name).expect("it was put in if it was not there")
 }
 
-/// One more under a name.
+/// One more entry, without making a name anew that is there.
 pub(super) fn bump(counts: &mut BTreeMap<String, u64>, name: &str, more: u64) {
-    *at(counts, name) += more;
+    if let Some(count) = counts.get_mut(name) {
+        *count += more;
+    } else {
+        counts.insert(name.to_owned(), more);
+    }
 }
 
 fn add<K: Ord + Clone>(own: &mut BTreeMap<K, u64>, other: &BTreeMap<K, u64>) {
