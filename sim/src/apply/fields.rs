@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use serde_json::{Map, Value};
 
@@ -10,7 +9,8 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields {
     member: bool,
-    children: BTreeMap<Element, Fields>,
+    /// In order. Most are few, and made in their order.
+    children: Vec<(Element, Fields)>,
 }
 
 /// One step of a path, as `fieldsV1` writes it: sets are held against what is written far more often than they are made.
@@ -101,7 +101,7 @@ impl Fields {
             if child.children.is_empty() {
                 child.member = true;
             }
-            fields.children.insert(element, child);
+            fields.set(element, child);
         }
         fields
     }
@@ -119,7 +119,7 @@ impl Fields {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        !self.member && self.children.values().all(Fields::is_empty)
+        !self.member && self.children.iter().all(|(_, child)| child.is_empty())
     }
 
     pub(crate) fn is_member(&self) -> bool {
@@ -131,13 +131,28 @@ impl Fields {
     }
 
     pub(crate) fn child(&self, element: &Element) -> Option<&Fields> {
-        self.children.get(element)
+        self.place(element).ok().map(|at| &self.children[at].1)
+    }
+
+    /// Where a child is, or where it would be.
+    fn place(&self, element: &Element) -> Result<usize, usize> {
+        match self.children.last() {
+            Some((last, _)) if last < element => Err(self.children.len()),
+            _ => self.children.binary_search_by(|(own, _)| own.cmp(element)),
+        }
+    }
+
+    fn set(&mut self, element: Element, child: Fields) {
+        match self.place(&element) {
+            Ok(at) => self.children[at].1 = child,
+            Err(at) => self.children.insert(at, (element, child)),
+        }
     }
 
     /// Puts a child in its place, unless it is empty.
     pub(crate) fn put(&mut self, element: Element, child: Fields) {
         if !child.is_empty() {
-            self.children.insert(element, child);
+            self.set(element, child);
         }
     }
 
@@ -145,32 +160,27 @@ impl Fields {
         let mut union = self.clone();
         union.member |= other.member;
         for (element, child) in &other.children {
-            match union.children.entry(element.clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert(child.clone());
-                }
-                Entry::Occupied(mut entry) => {
-                    let both = entry.get().union(child);
-                    entry.insert(both);
-                }
+            match union.place(element) {
+                Ok(at) => union.children[at].1 = union.children[at].1.union(child),
+                Err(at) => union.children.insert(at, (element.clone(), child.clone())),
             }
         }
         union
     }
 
     pub(crate) fn difference(&self, other: &Fields) -> Fields {
-        let mut difference = Fields { member: self.member && !other.member, children: BTreeMap::new() };
+        let mut difference = Fields { member: self.member && !other.member, children: Vec::new() };
         for (element, child) in &self.children {
-            let rest = other.children.get(element).map_or_else(|| child.clone(), |other| child.difference(other));
+            let rest = other.child(element).map_or_else(|| child.clone(), |other| child.difference(other));
             difference.put(element.clone(), rest);
         }
         difference
     }
 
     pub(crate) fn intersection(&self, other: &Fields) -> Fields {
-        let mut intersection = Fields { member: self.member && other.member, children: BTreeMap::new() };
+        let mut intersection = Fields { member: self.member && other.member, children: Vec::new() };
         for (element, child) in &self.children {
-            if let Some(other) = other.children.get(element) {
+            if let Some(other) = other.child(element) {
                 intersection.put(element.clone(), child.intersection(other));
             }
         }
@@ -206,7 +216,7 @@ impl Fields {
 
     /// Without these fields and all below them.
     pub(crate) fn without(mut self, fields: &[&str]) -> Fields {
-        self.children.retain(|element, _| !element.name().is_some_and(|name| fields.contains(&name)));
+        self.children.retain(|(element, _)| !element.name().is_some_and(|name| fields.contains(&name)));
         self
     }
 
@@ -214,7 +224,7 @@ impl Fields {
     pub(crate) fn only(&self, field: &str) -> Fields {
         let element = Element::field(field);
         let mut fields = Fields::default();
-        if let Some(child) = self.children.get(&element) {
+        if let Some(child) = self.child(&element) {
             fields.put(element, child.clone());
         }
         fields
@@ -223,7 +233,8 @@ impl Fields {
     /// Changes what stands below a field; what becomes empty is dropped.
     pub(crate) fn change(&mut self, field: &str, by: impl FnOnce(Fields) -> Fields) {
         let element = Element::field(field);
-        if let Some(child) = self.children.remove(&element) {
+        if let Ok(at) = self.place(&element) {
+            let (element, child) = self.children.remove(at);
             self.put(element, by(child));
         }
     }
@@ -242,6 +253,6 @@ impl Fields {
     }
 
     pub(crate) fn children(&self) -> impl Iterator<Item = (&Element, &Fields)> {
-        self.children.iter()
+        self.children.iter().map(|(element, child)| (element, child))
     }
 }

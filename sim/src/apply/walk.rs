@@ -219,11 +219,11 @@ impl Merging {
 }
 
 fn field<'a>(schema: &'a Schema, name: &str) -> &'a Schema {
-    schema.field(name).map_or(nothing_said(), |field| field)
+    schema.field(name).unwrap_or_else(|| nothing_said())
 }
 
 fn item(schema: &Schema) -> &Schema {
-    schema.items.as_ref().map_or(nothing_said(), |item| item)
+    schema.items.as_deref().unwrap_or_else(|| nothing_said())
 }
 
 /// The schema of what a schema says nothing about.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Schema, Shape, parse};
+use super::{Lazy, Nested, Schema, Shape, parse};
 
 const TEXT: &str = include_str!("kubernetes.json");
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
@@ -48,9 +48,30 @@ pub(crate) fn definition(group: &str, version: &str, kind: &str) -> &'static str
 
 /// The schema of a definition; anything goes when there is none of that name.
 pub(crate) fn schema(definition: &str) -> Arc<Schema> {
-    static SCHEMAS: Mutex<BTreeMap<String, Arc<Schema>>> = Mutex::new(BTreeMap::new());
-    let mut schemas = SCHEMAS.lock().unwrap_or_else(PoisonError::into_inner);
-    resolve(definition, &TEXTS, &mut schemas, &mut vec![])
+    match defined(definition) {
+        Nested::Written(schema) => schema,
+        Nested::Defined(schema) => schema.shared().clone(),
+    }
+}
+
+/// The same, read when it is first asked for.
+fn defined(name: &str) -> Nested {
+    static DEFINED: Mutex<BTreeMap<&str, Arc<Lazy>>> = Mutex::new(BTreeMap::new());
+    let short = name.rsplit('.').next().unwrap_or_default();
+    // Only the schemas of schemas refer to themselves; those are kept as they are written.
+    let free = ["JSONSchemaProps", "RawExtension", "FieldsV1", "JSON"].contains(&short);
+    let Some((name, text)) = TEXTS.get_key_value(name).filter(|_| !free) else {
+        return Nested::Written(Schema::unspecified());
+    };
+    let mut all = DEFINED.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = || {
+        let schema = match name.rsplit('.').next() {
+            Some("IntOrString" | "Quantity") => Schema { shape: Shape::IntOrString, ..Schema::default() },
+            Some(_) | None => parse(&read(text), &defined),
+        };
+        Arc::new(schema)
+    };
+    Nested::Defined(all.entry(name).or_insert_with(|| Arc::new(Lazy::new(read))).clone())
 }
 
 /// The schema of `metadata`.
@@ -70,35 +91,6 @@ fn read(text: &RawValue) -> Value {
     serde_json::from_str(text.get()).expect("kubernetes.json is part of this program and is JSON")
 }
 
-fn resolve(
-    name: &str,
-    definitions: &Texts,
-    done: &mut BTreeMap<String, Arc<Schema>>,
-    under_way: &mut Vec<String>,
-) -> Arc<Schema> {
-    if let Some(schema) = done.get(name) {
-        return schema.clone();
-    }
-    // Only the schemas of schemas refer to themselves; those are kept as they are written.
-    let short = name.rsplit('.').next().unwrap_or_default();
-    let free = ["JSONSchemaProps", "RawExtension", "FieldsV1", "JSON"].contains(&short);
-    if free || under_way.iter().any(|above| above == name) {
-        return Schema::unspecified();
-    }
-    let Some(definition) = definitions.get(name) else { return Schema::unspecified() };
-    under_way.push(name.to_owned());
-    let mut nested = |name: &str| resolve(name, definitions, done, under_way);
-    let mut schema = parse(&read(definition), &mut nested);
-    under_way.pop();
-    match short {
-        "IntOrString" | "Quantity" => schema = Schema { shape: Shape::IntOrString, ..Schema::default() },
-        _ => {}
-    }
-    let schema = Arc::new(schema);
-    done.insert(name.to_owned(), schema.clone());
-    schema
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::ListKind;
@@ -107,9 +99,9 @@ mod tests {
     #[test]
     fn containers_are_known_by_name_and_ports_by_port_and_protocol() {
         let deployment = schema(definition("apps", "v1", "Deployment"));
-        let mut at = deployment;
+        let mut at = &*deployment;
         for field in ["spec", "template", "spec", "containers"] {
-            at = at.field(field).unwrap().clone();
+            at = at.field(field).unwrap();
         }
         assert_eq!(at.list, ListKind::Map(vec!["name".to_owned()]));
         assert_eq!(at.strategy.merge_key.as_deref(), Some("name"));

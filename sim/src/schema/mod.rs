@@ -24,9 +24,9 @@ pub(crate) use validate::validate;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schema {
     pub(crate) shape: Shape,
-    pub(crate) properties: BTreeMap<String, Arc<Schema>>,
-    pub(crate) additional: Option<Arc<Schema>>,
-    pub(crate) items: Option<Arc<Schema>>,
+    pub(crate) properties: BTreeMap<String, Nested>,
+    pub(crate) additional: Option<Nested>,
+    pub(crate) items: Option<Nested>,
     pub(crate) required: Vec<String>,
     pub(crate) default: Option<Value>,
     pub(crate) nullable: bool,
@@ -41,7 +41,8 @@ pub(crate) struct Schema {
     pub(crate) strategy: Strategy,
     /// An empty value is the same as none, and is not stored.
     pub(crate) omit_empty: bool,
-    pub(crate) rules: Rules,
+    /// Most values have none beyond their type.
+    pub(crate) rules: Option<Box<Rules>>,
 }
 
 /// The type of a value.
@@ -110,6 +111,30 @@ impl Lazy {
     pub(crate) fn new(read: impl FnOnce() -> Arc<Schema> + Send + 'static) -> Lazy {
         Lazy(LazyLock::new(Box::new(read)))
     }
+
+    fn shared(&self) -> &Arc<Schema> {
+        &self.0
+    }
+}
+
+/// The schema of a part.
+#[derive(Clone, Debug)]
+pub(crate) enum Nested {
+    /// As it is written in its place.
+    Written(Arc<Schema>),
+    /// A definition of its own: of the many that a pod refers to few are ever needed.
+    Defined(Arc<Lazy>),
+}
+
+impl Deref for Nested {
+    type Target = Schema;
+
+    fn deref(&self) -> &Schema {
+        match self {
+            Nested::Written(schema) => schema,
+            Nested::Defined(schema) => schema,
+        }
+    }
 }
 
 impl Deref for Lazy {
@@ -147,8 +172,8 @@ impl fmt::Display for Pattern {
 
 impl Schema {
     /// The schema of a field; `None` when the field is not named.
-    pub(crate) fn field(&self, name: &str) -> Option<&Arc<Schema>> {
-        self.properties.get(name).or(self.additional.as_ref())
+    pub(crate) fn field(&self, name: &str) -> Option<&Schema> {
+        self.properties.get(name).or(self.additional.as_ref()).map(|field| &**field)
     }
 
     /// The schema of an item or field that the schema says nothing about.
