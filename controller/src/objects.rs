@@ -230,14 +230,22 @@ pub trait At {
 
 impl At for Value {
     fn at(&self, pointer: &str) -> Option<&Value> {
-        if pointer.contains('~') || !(pointer.is_empty() || pointer.starts_with('/')) {
+        if pointer.contains('~') {
             return self.pointer(pointer);
         }
-        pointer.split('/').skip(1).try_fold(self, |value, token| match value {
-            Value::Object(fields) => fields.get(token),
-            Value::Array(_) => value.pointer(&format!("/{token}")),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-        })
+        let (mut value, mut rest) = (self, pointer);
+        while let Some(tail) = rest.strip_prefix('/') {
+            let end = tail.bytes().position(|byte| byte == b'/').unwrap_or(tail.len());
+            let token = &tail[..end];
+            value = match value {
+                Value::Object(fields) => fields.get(token)?,
+                // Numbers of items are written in one way alone.
+                Value::Array(_) => return value.pointer(rest),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return None,
+            };
+            rest = &tail[end..];
+        }
+        rest.is_empty().then_some(value)
     }
 }
 
