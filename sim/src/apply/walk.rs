@@ -1,7 +1,7 @@
 //! Objects and their fields side by side: which fields there are, which differ, how two objects become one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -228,8 +228,8 @@ fn item(schema: &Schema) -> &Schema {
 
 /// The schema of what a schema says nothing about.
 fn nothing_said() -> &'static Schema {
-    static NOTHING: LazyLock<Arc<Schema>> = LazyLock::new(Schema::unspecified);
-    &NOTHING
+    static NOTHING: OnceLock<Arc<Schema>> = OnceLock::new();
+    NOTHING.get_or_init(Schema::unspecified)
 }
 
 fn by_element<'a>(schema: &Schema, list: Option<&'a Value>) -> BTreeMap<Element, &'a Value> {

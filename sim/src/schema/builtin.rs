@@ -2,7 +2,7 @@
 //! marks fields that the server does not store when they are empty, after the types of `k8s.io/api`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,8 +16,10 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 /// Definitions by name, each as it is written: few are ever needed.
 type Texts = BTreeMap<&'static str, &'static RawValue>;
 
-static TEXTS: LazyLock<Texts> =
-    LazyLock::new(|| serde_json::from_str(TEXT).expect("kubernetes.json is part of this program and is JSON"));
+fn texts() -> &'static Texts {
+    static TEXTS: OnceLock<Texts> = OnceLock::new();
+    TEXTS.get_or_init(|| serde_json::from_str(TEXT).expect("kubernetes.json is part of this program and is JSON"))
+}
 
 /// What a definition says of itself.
 #[derive(Deserialize)]
@@ -42,7 +44,7 @@ pub(crate) fn definition(group: &str, version: &str, kind: &str) -> &'static str
     };
     // Their names end so; most need not be read to be told apart.
     let ending = format!(".{version}.{kind}");
-    let found = TEXTS.iter().find(|(name, text)| name.ends_with(&ending) && is(text));
+    let found = texts().iter().find(|(name, text)| name.ends_with(&ending) && is(text));
     found.map_or("", |(name, _)| name)
 }
 
@@ -60,7 +62,7 @@ fn defined(name: &str) -> Nested {
     let short = name.rsplit('.').next().unwrap_or_default();
     // Only the schemas of schemas refer to themselves; those are kept as they are written.
     let free = ["JSONSchemaProps", "RawExtension", "FieldsV1", "JSON"].contains(&short);
-    let Some((name, text)) = TEXTS.get_key_value(name).filter(|_| !free) else {
+    let Some((name, text)) = texts().get_key_value(name).filter(|_| !free) else {
         return Nested::Written(Schema::unspecified());
     };
     let mut all = DEFINED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,15 +78,14 @@ fn defined(name: &str) -> Nested {
 
 /// The schema of `metadata`.
 pub(crate) fn metadata() -> &'static Arc<Schema> {
-    static METADATA: LazyLock<Arc<Schema>> = LazyLock::new(|| schema(META));
-    &METADATA
+    static METADATA: OnceLock<Arc<Schema>> = OnceLock::new();
+    METADATA.get_or_init(|| schema(META))
 }
 
 /// All definitions as OpenAPI has them.
 pub(crate) fn definitions() -> &'static BTreeMap<String, Value> {
-    static DEFINITIONS: LazyLock<BTreeMap<String, Value>> =
-        LazyLock::new(|| TEXTS.iter().map(|(name, text)| ((*name).to_owned(), read(text))).collect());
-    &DEFINITIONS
+    static DEFINITIONS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
+    DEFINITIONS.get_or_init(|| texts().iter().map(|(name, text)| ((*name).to_owned(), read(text))).collect())
 }
 
 fn read(text: &RawValue) -> Value {

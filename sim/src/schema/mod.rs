@@ -10,7 +10,7 @@ mod validate;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use regex::Regex;
 use serde_json::Value;
@@ -104,16 +104,24 @@ pub(crate) struct Rules {
 }
 
 /// A schema that is read when it is first asked for: a cluster knows many more kinds than anybody uses.
-#[derive(Debug)]
-pub(crate) struct Lazy(LazyLock<Arc<Schema>, Box<dyn FnOnce() -> Arc<Schema> + Send>>);
+pub(crate) struct Lazy {
+    schema: OnceLock<Arc<Schema>>,
+    read: Box<dyn Fn() -> Arc<Schema> + Send + Sync>,
+}
 
 impl Lazy {
-    pub(crate) fn new(read: impl FnOnce() -> Arc<Schema> + Send + 'static) -> Lazy {
-        Lazy(LazyLock::new(Box::new(read)))
+    pub(crate) fn new(read: impl Fn() -> Arc<Schema> + Send + Sync + 'static) -> Lazy {
+        Lazy { schema: OnceLock::new(), read: Box::new(read) }
     }
 
     fn shared(&self) -> &Arc<Schema> {
-        &self.0
+        self.schema.get_or_init(&self.read)
+    }
+}
+
+impl fmt::Debug for Lazy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.schema.fmt(formatter)
     }
 }
 
@@ -141,7 +149,7 @@ impl Deref for Lazy {
     type Target = Schema;
 
     fn deref(&self) -> &Schema {
-        &self.0
+        self.shared()
     }
 }
 
