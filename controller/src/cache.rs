@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::objects::Kind;
 use crate::objects::kinds::{CANARY, DAEMON_SET, DEPLOYMENT};
 use crate::queue::Queue;
-use crate::store::{Packed, Store};
+use crate::store::{Packed, Parsed, Store};
 use crate::view::View;
 use crate::watch::{self, Ownership, Seen, Trouble};
 
@@ -54,6 +54,7 @@ struct Shared {
     metrics: Metrics,
     watches: Mutex<HashMap<Kind, JoinHandle<()>>>,
     store: Mutex<Store>,
+    parsed: Mutex<Parsed>,
     listener: OnceLock<Listener>,
 }
 
@@ -63,10 +64,9 @@ impl Cache {
     /// A cache over this client that wakes Canaries through `queue`; of one namespace when given. Nothing is watched
     /// before it is asked for.
     pub fn new(client: Client, namespace: Option<String>, queue: Queue<CanaryKey>, metrics: Metrics) -> Cache {
-        let (watches, store) = (Mutex::default(), Mutex::default());
-        Cache {
-            shared: Arc::new(Shared { client, namespace, queue, metrics, watches, store, listener: OnceLock::new() }),
-        }
+        let (watches, store, parsed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let listener = OnceLock::new();
+        Cache { shared: Arc::new(Shared { client, namespace, queue, metrics, watches, store, parsed, listener }) }
     }
 
     /// Tells the listener of every Canary that is woken, as soon as what it saw has changed. There is one at most.
@@ -115,7 +115,7 @@ impl Cache {
     /// The object as last seen, whoever asks; not remembered as a dependency.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
         let packed = self.store().kind(kind).packed(namespace, name);
-        packed.map(|packed| Arc::new(packed.parse()))
+        packed.map(|packed| self.parsed(packed))
     }
 
     /// Version of the object as last seen.
@@ -185,6 +185,11 @@ impl Cache {
     pub(crate) fn ask(&self, canary: &CanaryKey, kind: Kind, namespace: &str, name: &str) -> (Option<Packed>, bool) {
         self.ensure(kind);
         self.store().ask(canary, kind, namespace, name)
+    }
+
+    /// The object that was packed.
+    pub(crate) fn parsed(&self, packed: Packed) -> Arc<Value> {
+        self.shared.parsed.lock().unwrap_or_else(PoisonError::into_inner).object(packed)
     }
 
     /// Forgets what the Canary asked for earlier and did not ask for in its last pass.

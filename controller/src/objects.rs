@@ -153,7 +153,7 @@ impl Desired {
     pub fn name(&self) -> &str {
         match self {
             Desired::Apply { body, .. } | Desired::Replace { body, .. } => {
-                body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+                body.at("/metadata/name").and_then(Value::as_str).unwrap_or_default()
             }
             Desired::Patch { name, .. } | Desired::Delete { name, .. } => name,
         }
@@ -174,10 +174,11 @@ impl Desired {
         match self {
             Desired::Apply { body, .. } => live.is_some() && covers(live, body),
             Desired::Replace { body, pointers, .. } => {
-                live.is_some_and(|live| pointers.iter().all(|at| stands(live.pointer(at), body.pointer(at))))
+                live.is_some_and(|live| pointers.iter().all(|at| stands(live.at(at), body.at(at))))
             }
-            Desired::Patch { pointer_values, .. } => live
-                .is_none_or(|live| pointer_values.iter().all(|(at, value)| stands(live.pointer(at), value.as_ref()))),
+            Desired::Patch { pointer_values, .. } => {
+                live.is_none_or(|live| pointer_values.iter().all(|(at, value)| stands(live.at(at), value.as_ref())))
+            }
             Desired::Delete { .. } => live.is_none(),
         }
     }
@@ -221,6 +222,33 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// Looking up by JSON pointer.
+pub trait At {
+    /// The value there. As [`Value::pointer`], which makes texts of its own at each step: a pass looks up thousands.
+    fn at(&self, pointer: &str) -> Option<&Value>;
+}
+
+impl At for Value {
+    fn at(&self, pointer: &str) -> Option<&Value> {
+        if pointer.contains('~') {
+            return self.pointer(pointer);
+        }
+        let (mut value, mut rest) = (self, pointer);
+        while let Some(tail) = rest.strip_prefix('/') {
+            let end = tail.bytes().position(|byte| byte == b'/').unwrap_or(tail.len());
+            let token = &tail[..end];
+            value = match value {
+                Value::Object(fields) => fields.get(token)?,
+                // Numbers of items are written in one way alone.
+                Value::Array(_) => return value.pointer(rest),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return None,
+            };
+            rest = &tail[end..];
+        }
+        rest.is_empty().then_some(value)
+    }
+}
+
 /// What all objects made for one Canary share.
 #[derive(Clone, Debug)]
 pub struct Owner {
@@ -243,7 +271,7 @@ impl Owner {
 
     /// True when the Canary controls the object.
     pub fn controls(&self, object: &Value) -> bool {
-        object.pointer("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|owners| {
+        object.at("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|owners| {
             owners.iter().any(|owner| owner["uid"] == self.uid.as_str() && owner["controller"] == true)
         })
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::attribution;
 use crate::context::Context;
 use crate::git_rollback;
-use crate::objects::{Kind, Lookup, Owner, kinds};
+use crate::objects::{At, Kind, Lookup, Owner, kinds};
 use crate::problem::ApiProblem;
 use crate::rest::Select;
 use crate::routers::{self, Observed, Route, Router};
@@ -185,7 +185,7 @@ impl<'a> Scene<'a> {
             ),
         });
         let baseline = self.baseline_seen(state, canary_since, now);
-        let deleting = canary.pointer("/metadata/deletionTimestamp").is_some();
+        let deleting = canary.at("/metadata/deletionTimestamp").is_some();
         let apex = plan.as_ref().is_some_and(|plan| {
             // What the Canary owns goes with it and need not be given back, unless there is somebody to have it.
             let goes_along = deleting
@@ -200,7 +200,7 @@ impl<'a> Scene<'a> {
             uid: self.owner.uid.clone(),
             namespace: self.owner.namespace.clone(),
             name: self.owner.name.clone(),
-            generation: canary.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
+            generation: canary.at("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
             deleting,
             finalizer: has_finalizer(canary),
             command: command(canary),
@@ -316,13 +316,13 @@ fn references(owner: &Owner, spec: &Spec) -> Vec<(Kind, String, String)> {
 
 fn has_finalizer(canary: &Value) -> bool {
     canary
-        .pointer("/metadata/finalizers")
+        .at("/metadata/finalizers")
         .and_then(Value::as_array)
         .is_some_and(|finalizers| finalizers.iter().any(|finalizer| finalizer == FINALIZER))
 }
 
 fn command(canary: &Value) -> Option<Command> {
-    let annotations = canary.pointer("/metadata/annotations")?;
+    let annotations = canary.at("/metadata/annotations")?;
     let text = |key: &str| annotations.get(key).and_then(Value::as_str).map(str::to_owned);
     Some(Command { verb: text(COMMAND)?, id: text(COMMAND_ID)?, by: text(COMMAND_BY) })
 }

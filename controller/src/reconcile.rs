@@ -18,7 +18,7 @@ use crate::context::{Context, Remembered};
 use crate::converge::{ConvergeError, converge};
 use crate::gather::gather;
 use crate::git_rollback;
-use crate::objects::Owner;
+use crate::objects::{At, Owner};
 use crate::observe::{FINALIZER, Scene};
 use crate::opt_in::{self, Noted};
 use crate::problem::{ApiProblem, Class};
@@ -143,7 +143,7 @@ async fn pass(
         None => CanaryStatus::default(),
     };
     let now = context.now();
-    let generation = canary.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+    let generation = canary.at("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
     let spec = match parse(context, key, canary) {
         Ok(spec) => spec,
         Err(problems) => {
@@ -163,7 +163,7 @@ async fn pass(
     let owner = Owner {
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),
-        uid: canary.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        uid: canary.at("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
     };
     remembered.names = Some((spec.target.name.clone(), spec.primary_name()));
     let written = State::from_status(&before);
@@ -378,7 +378,7 @@ fn newest(cached: Arc<Value>, remembered: &Remembered) -> Arc<Value> {
 }
 
 fn version(object: &Value) -> &str {
-    object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default()
+    object.at("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default()
 }
 
 fn parse(context: &Context, key: &CanaryKey, canary: &Value) -> Result<Spec, Vec<String>> {
@@ -405,7 +405,7 @@ fn parse_alone(context: &Context, canary: &Value) -> Result<Spec, Vec<String>> {
 fn first_of_target(context: &Context, key: &CanaryKey, canary: &Value, spec: &Spec) -> Option<CanaryKey> {
     let rivals = context.cache.canaries_of_target(&key.namespace, spec.target.kind.as_str(), &spec.target.name);
     let born = |canary: &Value| {
-        canary.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default().to_owned()
+        canary.at("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let own = (born(canary), key.name.clone());
     rivals

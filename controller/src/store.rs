@@ -1,6 +1,6 @@
 //! What was seen, kept compact, and who asked for it: which change wakes whom. Without watches, locks and queues.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -66,6 +66,12 @@ impl Packed {
         &self.resource_version
     }
 
+    fn is_same(&self, other: &Packed) -> bool {
+        Arc::ptr_eq(&self.body, &other.body)
+            && self.kind == other.kind
+            && self.resource_version == other.resource_version
+    }
+
     /// The object, with the fields that the watch took apart.
     pub(crate) fn parse(&self) -> Value {
         let mut object: Value = serde_json::from_slice(&self.body).unwrap_or_default();
@@ -76,6 +82,30 @@ impl Packed {
                 metadata.insert("resourceVersion".into(), self.resource_version.clone().into());
             }
         }
+        object
+    }
+}
+
+/// Objects parsed kept at most: what one Canary sees, and some more. Of idle Canaries nothing more stands in memory.
+const PARSED: usize = 16;
+
+/// The objects that were parsed last: a pass sees much of what the pass before saw.
+#[derive(Default)]
+pub(crate) struct Parsed {
+    /// The one that was needed last is first.
+    objects: VecDeque<(Packed, Arc<Value>)>,
+}
+
+impl Parsed {
+    /// The object, parsed now if it was not lately.
+    pub(crate) fn object(&mut self, packed: Packed) -> Arc<Value> {
+        let known = self.objects.iter().position(|(known, _)| known.is_same(&packed));
+        let (packed, object) = known.and_then(|at| self.objects.remove(at)).unwrap_or_else(|| {
+            let object = Arc::new(packed.parse());
+            (packed, object)
+        });
+        self.objects.truncate(PARSED - 1);
+        self.objects.push_front((packed, object.clone()));
         object
     }
 }

@@ -97,7 +97,7 @@ impl View {
             Some(Some(earlier)) if earlier["metadata"]["resourceVersion"] == packed.resource_version() => {
                 earlier.clone()
             }
-            _ => Arc::new(packed.parse()),
+            _ => self.cache.parsed(packed),
         });
         seen.objects.insert(address, object.clone());
         object

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cache::Cache;
 use crate::objects::kinds::CANARY;
-use crate::objects::{Desired, Kind, Owner, covers};
+use crate::objects::{At, Desired, Kind, Owner, covers};
 use crate::pointers::{is_positional, operations};
 use crate::problem::{ApiProblem, Class};
 use crate::rest::{PatchType, Rest};
@@ -102,7 +102,7 @@ impl Writer {
                     self.remember(wish, Some(&written));
                     return Ok(Written::Changed);
                 };
-                let wanted = pointers.iter().map(|pointer| (pointer.as_str(), body.pointer(pointer)));
+                let wanted = pointers.iter().map(|pointer| (pointer.as_str(), body.at(pointer)));
                 self.patch(owner, *kind, name, &live, wanted, wish).await
             }
             Desired::Patch { kind, name, pointer_values } => {
@@ -138,7 +138,7 @@ impl Writer {
         finalizer: &str,
         present: bool,
     ) -> Result<Option<Value>, ApiProblem> {
-        let finalizers = canary.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+        let finalizers = canary.at("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
         if finalizers.iter().any(|existing| existing == finalizer) == present {
             return Ok(None);
         }
@@ -218,7 +218,7 @@ impl Writer {
     /// Before the first apply to an object that Flagger wrote, or when a replica count is no longer stated.
     async fn take_ownership(&self, owner: &Owner, kind: Kind, name: &str, body: &Value) -> Result<(), ApiProblem> {
         let ownership = self.cache.ownership(kind, &owner.namespace, name);
-        let states_replicas = body.pointer("/spec/replicas").is_some();
+        let states_replicas = body.at("/spec/replicas").is_some();
         if !ownership.by_flagger && (states_replicas || !ownership.applied_replicas) {
             return Ok(());
         }
@@ -277,7 +277,7 @@ impl Writer {
         live: Option<Arc<Value>>,
     ) -> Result<Written, ApiProblem> {
         let Some(live) = live.filter(|live| owner.controls(live)) else { return Ok(Written::Unchanged) };
-        if live.pointer("/metadata/deletionTimestamp").is_some() {
+        if live.at("/metadata/deletionTimestamp").is_some() {
             return Ok(Written::Unchanged);
         }
         let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
@@ -319,12 +319,12 @@ impl Writer {
 }
 
 fn identity(object: &Value) -> (&str, &str) {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer| object.at(pointer).and_then(Value::as_str).unwrap_or_default();
     (text("/metadata/namespace"), text("/metadata/name"))
 }
 
 fn resource_version(object: &Value) -> Option<String> {
-    object.pointer("/metadata/resourceVersion")?.as_str().map(str::to_owned)
+    object.at("/metadata/resourceVersion")?.as_str().map(str::to_owned)
 }
 
 fn hash(wanted: &impl serde::Serialize) -> u64 {

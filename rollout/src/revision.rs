@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -14,8 +15,9 @@ pub const SCALE_TO_ZERO: &str = "flagger.app/scale-to-zero";
 /// Hash of the pod template of a workload: `s1-` and 16 hexadecimal digits. The order of keys, fields that are null,
 /// `creationTimestamp` and the scale of a DaemonSet do not count. A workload without a template has a hash, too.
 pub fn template_hash(kind: TargetKind, workload: &Value) -> String {
-    let template = workload.pointer("/spec/template").map_or(Value::Null, |template| normal_template(kind, template));
-    format!("s1-{}", fingerprint(canonical(&template).to_string().as_bytes(), 8))
+    let template = workload.pointer("/spec/template").cloned().unwrap_or_default();
+    let text = serde_json::to_vec(&Canonical(&normal_template(kind, template)));
+    format!("s1-{}", fingerprint(&text.expect("JSON can be written as JSON"), 8))
 }
 
 /// Identity of a revision: the template hash, a dot, and 8 hexadecimal digits over the checksums of the tracked configs.
@@ -30,8 +32,8 @@ pub fn revision(template_hash: &str, configs: &BTreeMap<String, String>) -> Stri
 
 /// A pod template (`spec.template`) without all that makes no difference to its pods: templates that are equal in
 /// this form make the same pods.
-pub fn normal_template(kind: TargetKind, template: &Value) -> Value {
-    let mut template = without_nulls(template);
+pub fn normal_template(kind: TargetKind, mut template: Value) -> Value {
+    remove_nulls(&mut template);
     match kind {
         TargetKind::DaemonSet => {
             if let Some(Value::Object(keys)) = template.pointer_mut("/spec/nodeSelector") {
@@ -63,29 +65,34 @@ fn remove_empty(parent: Option<&mut Value>, keys: &[&str]) {
     }
 }
 
-fn without_nulls(value: &Value) -> Value {
+fn remove_nulls(value: &mut Value) {
     match value {
-        Value::Object(fields) => Value::Object(
-            fields
-                .iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| (key.clone(), without_nulls(value)))
-                .collect(),
-        ),
-        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+        Value::Object(fields) => fields.retain(|_, value| {
+            remove_nulls(value);
+            !value.is_null()
+        }),
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
 /// The same value with its keys sorted, whatever order the map type of `serde_json` keeps.
-fn canonical(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let sorted: BTreeMap<_, _> = fields.iter().collect();
-            Value::Object(sorted.into_iter().map(|(key, value)| (key.clone(), canonical(value))).collect())
+struct Canonical<'a>(&'a Value);
+
+impl Serialize for Canonical<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(fields) if fields.keys().is_sorted() => {
+                serializer.collect_map(fields.iter().map(|(key, value)| (key, Canonical(value))))
+            }
+            Value::Object(fields) => {
+                let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
+                sorted.sort_unstable_by_key(|(key, _)| *key);
+                serializer.collect_map(sorted.into_iter().map(|(key, value)| (key, Canonical(value))))
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Canonical)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => self.0.serialize(serializer),
         }
-        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 

@@ -46,11 +46,14 @@ impl Asked<'_> {
         }
         let wrong =
             |error: String| Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"));
-        if self.content_type().contains("yaml") {
-            let text = std::str::from_utf8(&self.body).map_err(|error| wrong(error.to_string()))?;
-            return serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()));
+        // Clients write JSON, which is YAML, where they may write YAML.
+        match serde_json::from_slice(&self.body) {
+            Err(_) if self.content_type().contains("yaml") => {
+                let text = std::str::from_utf8(&self.body).map_err(|error| wrong(error.to_string()))?;
+                serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))
+            }
+            read => read.map_err(|error| wrong(error.to_string())),
         }
-        serde_json::from_slice(&self.body).map_err(|error| wrong(error.to_string()))
     }
 
     pub(crate) fn options(&self) -> Result<Options, Status> {

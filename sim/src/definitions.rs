@@ -1,9 +1,11 @@
 //! CustomResourceDefinitions: kinds that come and go while the cluster runs.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::registry::{Resource, Scale, Version};
-use crate::schema::{self, builtin};
+use crate::schema::{self, Lazy, builtin};
 use crate::state::State;
 use crate::store::Key;
 use crate::verbs::Deletion;
@@ -64,12 +66,11 @@ fn resource(definition: &Value) -> Option<Resource> {
     let texts = |value: &Value| value.as_array().into_iter().flatten().map(text).collect::<Vec<String>>();
     let (group, names) = (text(&spec["group"]), &spec["names"]);
     let plural = text(&names["plural"]);
-    let metadata = builtin::metadata();
     let mut versions: Vec<(bool, Version)> = spec["versions"]
         .as_array()?
         .iter()
         .map(|version| {
-            let raw = &version["schema"]["openAPIV3Schema"];
+            let raw = Arc::new(version["schema"]["openAPIV3Schema"].clone());
             let subresources = &version["subresources"];
             let scale = subresources.get("scale").map(|scale| Scale {
                 spec_replicas: pointer(&scale["specReplicasPath"]),
@@ -80,8 +81,11 @@ fn resource(definition: &Value) -> Option<Resource> {
             let version_of = Version {
                 name: text(&version["name"]),
                 served: version["served"] == true,
-                schema: schema::custom(raw, &metadata).into(),
-                raw: raw.clone(),
+                schema: {
+                    let raw = raw.clone();
+                    Lazy::new(move || schema::custom(&raw, builtin::metadata()).into())
+                },
+                raw,
                 status: subresources.get("status").is_some(),
                 scale,
                 columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),

@@ -38,11 +38,11 @@ pub(crate) fn document(registry: &Registry, group: &str, version: &str) -> Value
 }
 
 fn describe(resource: &Resource, version: &Version, schemas: &mut BTreeMap<String, Value>) {
-    if let Value::String(definition) = &version.raw {
+    if let Value::String(definition) = &*version.raw {
         collect(definition, schemas);
         return;
     }
-    let mut schema = version.raw.clone();
+    let mut schema = Value::clone(&version.raw);
     let metadata = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
     collect(metadata, schemas);
     schema["properties"]["apiVersion"] = json!({ "type": "string" });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::schema::{Schema, builtin};
+use crate::schema::{Lazy, builtin};
 
 /// A kind of object, by group and kind as manifests name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,9 +82,9 @@ pub(crate) struct Resource {
 pub(crate) struct Version {
     pub(crate) name: String,
     pub(crate) served: bool,
-    pub(crate) schema: Arc<Schema>,
+    pub(crate) schema: Lazy,
     /// The schema as OpenAPI shows it; of built-in kinds the name of the definition.
-    pub(crate) raw: Value,
+    pub(crate) raw: Arc<Value>,
     pub(crate) status: bool,
     pub(crate) scale: Option<Scale>,
     /// `additionalPrinterColumns`.
@@ -235,8 +235,8 @@ impl Builtin {
         let version = Version {
             name: self.version.to_owned(),
             served: true,
-            schema: builtin::schema(definition),
-            raw: Value::String(definition.to_owned()),
+            schema: Lazy::new(|| builtin::schema(definition)),
+            raw: Arc::new(Value::String(definition.to_owned())),
             status: self.status,
             scale: self.scale.then_some(scale),
             columns: vec![],

@@ -49,9 +49,9 @@ impl Shape {
     }
 
     /// One object.
-    pub(crate) fn object(self, target: &Target, object: &Arc<Value>, now: jiff::Timestamp) -> Value {
-        match self {
-            Shape::Whole => (**object).clone(),
+    pub(crate) fn object(self, target: &Target, object: &Arc<Value>, now: jiff::Timestamp) -> Arc<Value> {
+        Arc::new(match self {
+            Shape::Whole => return object.clone(),
             Shape::Metadata => metadata_of(object),
             Shape::Table(rows) => {
                 let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
@@ -65,7 +65,7 @@ impl Shape {
                     now,
                 )
             }
-        }
+        })
     }
 
     /// The object of a watch event; a table names its columns once.
@@ -78,7 +78,7 @@ impl Shape {
     ) -> Arc<Value> {
         Arc::new(match self {
             Shape::Whole => return object.clone(),
-            Shape::Metadata => self.object(target, object, now),
+            Shape::Metadata => return self.object(target, object, now),
             Shape::Table(rows) => {
                 let columns = first.then(|| table::columns(target));
                 let version = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });

@@ -138,11 +138,11 @@ impl State {
 
     /// The target of a whole object, by its own apiVersion, kind, namespace and name.
     pub(crate) fn target_of(&self, object: &Value) -> Result<Target, Status> {
-        let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let api_version = text("/apiVersion");
+        let metadata = &object["metadata"];
+        let api_version = text(&object["apiVersion"]);
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let kind = Kind { group, kind: text("/kind") };
-        let target = self.target(kind, text("/metadata/namespace"), text("/metadata/name"));
+        let kind = Kind { group, kind: text(&object["kind"]) };
+        let target = self.target(kind, text(&metadata["namespace"]), text(&metadata["name"]));
         let mut target = target.ok_or_else(Status::no_such_path)?;
         let position = target.resource.versions.iter().position(|known| known.name == version);
         target.version = position.ok_or_else(Status::no_such_path)?;
@@ -171,7 +171,7 @@ impl State {
         next["apiVersion"] = target.api_version().into();
         next["kind"] = resource.kind.clone().into();
         self.keep_identity(target, live_seen.as_deref(), &mut next)?;
-        let warnings = clean(target, &mut next, options)?;
+        let warnings = clean(target, live_seen.as_deref(), &mut next, options)?;
         keep_other_part(target, live_seen.as_deref(), &mut next);
         if resource.custom {
             schema::fill(&version.schema, &mut next);
@@ -305,11 +305,19 @@ impl State {
 }
 
 /// Takes out what the schema does not know; a value of the wrong type in a built-in kind cannot even be read.
-fn clean(target: &Target, next: &mut Value, options: &Options) -> Result<Vec<String>, Status> {
+fn clean(target: &Target, live: Option<&Value>, next: &mut Value, options: &Options) -> Result<Vec<String>, Status> {
     let schema = &target.version().schema;
     let mut unknown = vec![];
-    schema::prune(schema, next, &mut unknown);
-    if !target.resource.custom {
+    if target.resource.custom {
+        schema::prune(schema, next, &mut unknown);
+        if let Some(metadata) = next.get_mut("metadata")
+            && let Some(schema) = schema.properties.get("metadata")
+        {
+            schema::tidy(schema, metadata);
+        }
+    } else {
+        let unchanged = live.map(|live| take_unchanged(target, live, next)).unwrap_or_default();
+        schema::prune(schema, next, &mut unknown);
         schema::tidy(schema, next);
         let mut causes = vec![];
         schema::validate(schema, next, &mut causes);
@@ -320,10 +328,9 @@ fn clean(target: &Target, next: &mut Value, options: &Options) -> Result<Vec<Str
                 cause.message
             )));
         }
-    } else if let Some(metadata) = next.get_mut("metadata")
-        && let Some(schema) = schema.properties.get("metadata")
-    {
-        schema::tidy(schema, metadata);
+        if let Some(next) = next.as_object_mut() {
+            next.extend(unchanged);
+        }
     }
     let warnings: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
     match options.unknown_fields {
@@ -336,6 +343,24 @@ fn clean(target: &Target, next: &mut Value, options: &Options) -> Result<Vec<Str
             Err(Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {text}")))
         }
     }
+}
+
+/// What is as it is stored need not be looked at: most writes change one part of an object, and the schemas of built-in
+/// kinds do not change. Events have two, and times of a deletion are written by the server alone.
+fn take_unchanged(target: &Target, live: &Value, next: &mut Value) -> Vec<(String, Value)> {
+    if target.resource.kind == "Event" || !live["metadata"]["deletionTimestamp"].is_null() {
+        return vec![];
+    }
+    let (Some(live), Some(next)) = (live.as_object(), next.as_object_mut()) else { return vec![] };
+    let mut unchanged = vec![];
+    next.retain(|name, value| {
+        let same = live.get(name) == Some(&*value);
+        if same {
+            unchanged.push((name.clone(), value.take()));
+        }
+        !same
+    });
+    unchanged
 }
 
 /// A write to the status leaves the rest alone, and the other way round.
@@ -421,6 +446,10 @@ fn same_fields(left: &Value, right: &Value, meant: impl Fn(&str) -> bool) -> boo
 
 pub(crate) fn has_finalizers(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// A time as objects show it, in whole seconds.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::unfold;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
@@ -45,7 +46,7 @@ struct Watcher {
     watch: Watch,
     changed: Changes,
     position: u64,
-    lines: VecDeque<String>,
+    lines: VecDeque<Vec<u8>>,
     told: usize,
     first: bool,
     ended: bool,
@@ -74,8 +75,7 @@ impl Watch {
         };
         watcher.begin()?;
         Ok(unfold(watcher, |mut watcher| async move {
-            let mut line = watcher.next().await?;
-            line.push('\n');
+            let line = watcher.next().await?;
             Some((Ok(Bytes::from(line)), watcher))
         }))
     }
@@ -99,12 +99,12 @@ impl Watcher {
         if self.watch.marks_initial {
             let mut bookmark = self.bookmark();
             bookmark["object"]["metadata"]["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
-            self.lines.push_back(bookmark.to_string());
+            self.lines.push_back(line(&bookmark));
         }
         Ok(())
     }
 
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Vec<u8>> {
         loop {
             if self.watch.breaks.is_some_and(|breaks| self.told >= breaks) {
                 return None;
@@ -133,7 +133,7 @@ impl Watcher {
             () = sleep_until(deadline.unwrap_or(self.bookmark)), if limited => self.ended = true,
             () = sleep_until(self.bookmark), if bookmarked => {
                 self.bookmark = Instant::now() + BOOKMARKS;
-                let bookmark = self.bookmark().to_string();
+                let bookmark = line(&self.bookmark());
                 self.lines.push_back(bookmark);
             }
         }
@@ -150,7 +150,7 @@ impl Watcher {
                 None => {
                     let message = format!("too old resource version: {} ({})", self.position, state.store.version());
                     let status = Status::expired(message).to_value();
-                    self.lines.push_back(json!({ "type": "ERROR", "object": status }).to_string());
+                    self.lines.push_back(line(&json!({ "type": "ERROR", "object": status })));
                     self.ended = true;
                     return;
                 }
@@ -197,7 +197,7 @@ impl Watcher {
         let now = self.cluster.now();
         let first = std::mem::take(&mut self.first);
         let object = self.watch.shape.event_object(&self.watch.target, object, first, now);
-        self.lines.push_back(format!("{{\"type\":\"{kind}\",\"object\":{object}}}"));
+        self.lines.push_back(line(&Told { kind, object: &object }));
     }
 
     fn bookmark(&self) -> Value {
@@ -216,4 +216,18 @@ impl Watcher {
         };
         json!({ "type": "BOOKMARK", "object": object })
     }
+}
+
+/// An event of a watch.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    object: &'a Value,
+}
+
+fn line(event: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(event).unwrap_or_default();
+    line.push(b'\n');
+    line
 }

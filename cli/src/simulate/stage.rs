@@ -1,6 +1,7 @@
 //! The stage: a simulated cluster with its world, and the real controller in it, all on one thread whose clock jumps from
 //! timer to timer. See docs/adr/0010.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,17 @@ pub struct Played {
     pub verdict: Verdict,
     /// The records of its rollouts: CanaryRuns, by name.
     pub records: Vec<Value>,
+    /// Everything as it was left, for those who have the time to take it apart.
+    _remains: Remains,
+}
+
+/// The cluster with all that happened in it.
+struct Remains(#[expect(dead_code, reason = "it is kept, and dropped")] Cluster);
+
+impl fmt::Debug for Remains {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Remains")
+    }
 }
 
 /// Plays a scenario; paths in it are taken from `folder`. Nothing is left to chance but by the scenario's seed.
@@ -155,7 +167,7 @@ impl Stage {
         let broken = invariants.end(&self.cluster, &world);
         let verdict = verdict::judge(scenario, &self.cluster, &world, &transcript, broken, in_time)?;
         let records = self.cluster.list(CANARY_RUN, "").iter().map(|record| Value::clone(record)).collect();
-        Ok(Played { transcript, verdict, records })
+        Ok(Played { transcript, verdict, records, _remains: Remains(self.cluster) })
     }
 
     /// The controllers, each again and again when it dies.
@@ -205,7 +217,7 @@ impl Stage {
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             seconds.tick().await;
-            self.around.world().tick(self.cluster.now(), &self.cluster);
+            self.around.world().advance(self.cluster.now(), &self.cluster);
         }
     }
 

@@ -5,7 +5,7 @@ use rollout::SourceSeen;
 use serde_json::{Value, json};
 
 use super::{DEFAULT_BRANCH, Deployer, Sight, annotation, applied_by, label, owned, place, text};
-use crate::objects::Kind;
+use crate::objects::{At, Kind};
 
 pub(super) const GROUP: &str = "argoproj.io";
 const APPLICATION: Kind = Kind { group: GROUP, version: "v1alpha1", kind: "Application", plural: "applications" };
@@ -56,17 +56,17 @@ impl Deployer for Application {
 
     /// What was compared last; it is compared whether it is applied or not.
     fn head(&self, object: &Value, _: &dyn Sight) -> Option<String> {
-        let compared = object.pointer("/status/sync").map(revisions)?;
+        let compared = object.at("/status/sync").map(revisions)?;
         git_source(&sources(object), &compared).commit
     }
 
     fn is_suspended(&self, object: &Value) -> bool {
-        let automated = object.pointer("/spec/syncPolicy/automated");
+        let automated = object.at("/spec/syncPolicy/automated");
         automated.is_none_or(|automated| !automated.is_object() || automated["enabled"] == Value::Bool(false))
     }
 
     fn hold(&self, object: &Value) -> (Value, Option<String>) {
-        let automated = object.pointer("/spec/syncPolicy/automated").cloned().unwrap_or_default();
+        let automated = object.at("/spec/syncPolicy/automated").cloned().unwrap_or_default();
         (json!({ "spec": { "syncPolicy": { "automated": null } } }), Some(automated.to_string()))
     }
 
@@ -82,9 +82,9 @@ impl Deployer for Application {
 }
 
 fn sources(application: &Value) -> Vec<&Value> {
-    match application.pointer("/spec/sources").and_then(Value::as_array) {
+    match application.at("/spec/sources").and_then(Value::as_array) {
         Some(sources) if !sources.is_empty() => sources.iter().collect(),
-        Some(_) | None => application.pointer("/spec/source").into_iter().collect(),
+        Some(_) | None => application.at("/spec/source").into_iter().collect(),
     }
 }
 
@@ -110,16 +110,16 @@ fn named(target: &Value) -> Option<(&str, &str)> {
 /// The revisions of the last synchronization, one for each source, and whether it is not certain to stand in the cluster.
 /// `status.sync` tells what was compared, which may be newer than what was applied.
 fn applied(application: &Value) -> (Vec<String>, bool) {
-    let last = application.pointer("/status/operationState/syncResult").map(revisions).unwrap_or_default();
-    let asked = application.pointer("/operation").is_some();
+    let last = application.at("/status/operationState/syncResult").map(revisions).unwrap_or_default();
+    let asked = application.at("/operation").is_some();
     match text(application, "/status/operationState/phase") {
         Some("Succeeded") if !last.is_empty() => (last, asked),
         Some(_) if !last.is_empty() => (last, true),
         Some(_) | None => {
-            let newest = application.pointer("/status/history").and_then(Value::as_array).and_then(|all| all.last());
+            let newest = application.at("/status/history").and_then(Value::as_array).and_then(|all| all.last());
             let newest = newest.map(revisions).unwrap_or_default();
             if newest.is_empty() && text(application, "/status/sync/status") == Some("Synced") {
-                return (application.pointer("/status/sync").map(revisions).unwrap_or_default(), asked);
+                return (application.at("/status/sync").map(revisions).unwrap_or_default(), asked);
             }
             (newest, asked)
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::flux::{self, Progress};
 use super::{Deployer, Sight, applied_by, kustomization, label, owned, place, text};
-use crate::objects::Kind;
+use crate::objects::{At, Kind};
 
 const HELM_RELEASE: Kind =
     Kind { group: "helm.toolkit.fluxcd.io", version: "v2", kind: "HelmRelease", plural: "helmreleases" };
@@ -74,7 +74,7 @@ impl Deployer for HelmRelease {
     }
 
     fn is_suspended(&self, object: &Value) -> bool {
-        object.pointer("/spec/suspend") == Some(&Value::Bool(true))
+        object.at("/spec/suspend") == Some(&Value::Bool(true))
     }
 
     fn hold(&self, _: &Value) -> (Value, Option<String>) {
@@ -89,13 +89,13 @@ impl Deployer for HelmRelease {
 /// The GitRepository that the chart is packed from, and the namespace in which it is named.
 fn git_reference(release: &Value, namespace: &str, sight: &dyn Sight) -> Option<(Value, String)> {
     let is_git = |reference: &&Value| reference["kind"] == "GitRepository";
-    if let Some(reference) = release.pointer("/spec/chart/spec/sourceRef").filter(is_git) {
+    if let Some(reference) = release.at("/spec/chart/spec/sourceRef").filter(is_git) {
         return Some((reference.clone(), namespace.to_owned()));
     }
-    let reference = release.pointer("/spec/chartRef").filter(|reference| reference["kind"] == "HelmChart")?;
+    let reference = release.at("/spec/chartRef").filter(|reference| reference["kind"] == "HelmChart")?;
     let namespace = text(reference, "/namespace").unwrap_or(namespace);
     let chart = sight.find(HELM_CHART, namespace, text(reference, "/name")?)?;
-    Some((chart.pointer("/spec/sourceRef").filter(is_git)?.clone(), namespace.to_owned()))
+    Some((chart.at("/spec/sourceRef").filter(is_git)?.clone(), namespace.to_owned()))
 }
 
 /// The Kustomization that has brought the release.
@@ -106,7 +106,7 @@ fn by_kustomization(release: &Value, sight: &dyn Sight) -> Option<std::sync::Arc
 
 /// `podinfo@6.9.1+1a2b3c4d`: the chart, its version, and the beginning of the checksum of its values.
 fn word(release: &Value, progress: Progress) -> Option<String> {
-    let newest = release.pointer("/status/history/0");
+    let newest = release.at("/status/history/0");
     let done = newest.filter(|_| progress == Progress::Done);
     let (version, values) = match done {
         Some(newest) => (text(newest, "/chartVersion"), text(newest, "/configDigest")),
@@ -130,7 +130,7 @@ fn word(release: &Value, progress: Progress) -> Option<String> {
 fn git_chart(release: &Value, namespace: &str, sight: &dyn Sight) -> Option<SourceSeen> {
     let by_reference = text(release, "/spec/chartRef/kind") == Some("HelmChart");
     let (chart_namespace, chart_name) = if by_reference {
-        let reference = release.pointer("/spec/chartRef")?;
+        let reference = release.at("/spec/chartRef")?;
         (text(reference, "/namespace").unwrap_or(namespace), text(reference, "/name")?)
     } else if text(release, "/spec/chart/spec/sourceRef/kind") == Some("GitRepository") {
         text(release, "/status/helmChart")?.split_once('/')?
@@ -138,7 +138,7 @@ fn git_chart(release: &Value, namespace: &str, sight: &dyn Sight) -> Option<Sour
         return None;
     };
     let chart = sight.find(HELM_CHART, chart_namespace, chart_name)?;
-    let reference = chart.pointer("/spec/sourceRef").filter(|reference| reference["kind"] == "GitRepository")?;
+    let reference = chart.at("/spec/sourceRef").filter(|reference| reference["kind"] == "GitRepository")?;
     let packed = text(&chart, "/status/observedSourceArtifactRevision");
     let mut source = flux::source(reference, chart_namespace, packed, None, sight);
     source.path = text(&chart, "/spec/chart").and_then(place::path);
@@ -147,7 +147,7 @@ fn git_chart(release: &Value, namespace: &str, sight: &dyn Sight) -> Option<Sour
 
 /// Of a chart that is an artifact: what the artifact says it was built from.
 fn oci_chart(release: &Value, namespace: &str, sight: &dyn Sight) -> crds::Source {
-    let Some(reference) = release.pointer("/spec/chartRef") else { return crds::Source::default() };
+    let Some(reference) = release.at("/spec/chartRef") else { return crds::Source::default() };
     let name = text(reference, "/name").unwrap_or_default();
     let namespace = text(reference, "/namespace").unwrap_or(namespace);
     let tried = text(release, "/status/lastAttemptedRevisionDigest");

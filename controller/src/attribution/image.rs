@@ -1,5 +1,6 @@
 //! What the target itself says: its images, and the labels that builds leave on it.
 
+use crate::objects::At;
 use crds::{Source, SourceImage};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ const IMAGES: usize = 8;
 
 /// The images of its containers.
 pub(super) fn images(target: &Value) -> Vec<SourceImage> {
-    let containers = target.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let containers = target.at("/spec/template/spec/containers").and_then(Value::as_array);
     let image = |container: &Value| {
         let image = container["image"].as_str()?;
         let (image, digest) = image.split_once('@').map_or((image, None), |(image, digest)| (image, Some(digest)));
@@ -32,7 +33,7 @@ pub(super) fn labelled(target: &Value) -> Source {
         "/metadata/labels",
     ];
     let find = |names: &[&str]| {
-        places.iter().filter_map(|place| target.pointer(place)).find_map(|marks| {
+        places.iter().filter_map(|place| target.at(place)).find_map(|marks| {
             names.iter().find_map(|name| marks.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
         })
     };

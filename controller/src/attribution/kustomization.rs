@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::flux::{self, Progress};
 use super::{Deployer, Sight, applied_by, label, place, text};
-use crate::objects::Kind;
+use crate::objects::{At, Kind};
 
 const GROUP: &str = "kustomize.toolkit.fluxcd.io";
 const KUSTOMIZATION: Kind = Kind { group: GROUP, version: "v1", kind: "Kustomization", plural: "kustomizations" };
@@ -49,22 +49,22 @@ impl Deployer for Kustomization {
             // What it tries is written down before it is applied.
             Progress::AtWork | Progress::Applied => (attempted.or(applied), None),
         };
-        let mut source = flux::source(object.pointer("/spec/sourceRef")?, namespace, word, origin, sight);
+        let mut source = flux::source(object.at("/spec/sourceRef")?, namespace, word, origin, sight);
         source.path = text(&object, "/spec/path").and_then(place::path);
         source.applied_by = Some(applied_by(KUSTOMIZATION, namespace, name));
         Some(SourceSeen { source, at_work: progress == Progress::AtWork })
     }
 
     fn head(&self, object: &Value, sight: &dyn Sight) -> Option<String> {
-        flux::head(object.pointer("/spec/sourceRef")?, flux::namespace(object), sight)
+        flux::head(object.at("/spec/sourceRef")?, flux::namespace(object), sight)
     }
 
     fn secret(&self, object: &Value, sight: &dyn Sight) -> Option<(String, String)> {
-        flux::secret(object.pointer("/spec/sourceRef")?, flux::namespace(object), sight)
+        flux::secret(object.at("/spec/sourceRef")?, flux::namespace(object), sight)
     }
 
     fn is_suspended(&self, object: &Value) -> bool {
-        object.pointer("/spec/suspend") == Some(&Value::Bool(true))
+        object.at("/spec/suspend") == Some(&Value::Bool(true))
     }
 
     fn hold(&self, _: &Value) -> (Value, Option<String>) {

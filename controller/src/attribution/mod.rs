@@ -7,7 +7,7 @@ use crds::{AppliedBy, Author, Source};
 use rollout::SourceSeen;
 use serde_json::{Map, Value};
 
-use crate::objects::Kind;
+use crate::objects::{At, Kind};
 
 mod flux;
 mod image;
@@ -181,7 +181,7 @@ fn applied_by(kind: Kind, namespace: &str, name: &str) -> AppliedBy {
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
-    object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+    object.at(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 fn owned(object: &Value, pointer: &str) -> Option<String> {
@@ -189,9 +189,9 @@ fn owned(object: &Value, pointer: &str) -> Option<String> {
 }
 
 fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
-    object.pointer("/metadata/labels")?.get(name)?.as_str().filter(|text| !text.is_empty())
+    object.at("/metadata/labels")?.get(name)?.as_str().filter(|text| !text.is_empty())
 }
 
 fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
-    object.pointer("/metadata/annotations")?.get(name)?.as_str().filter(|text| !text.is_empty())
+    object.at("/metadata/annotations")?.get(name)?.as_str().filter(|text| !text.is_empty())
 }

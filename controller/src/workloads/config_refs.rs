@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rollout::revision::fingerprint;
 use serde_json::{Map, Value};
 
-use crate::objects::{Kind, kinds};
+use crate::objects::{At, Kind, kinds};
 
 use super::{Settings, WorkloadError, describe, rename};
 
@@ -101,7 +101,7 @@ pub fn tracked_refs(target: &Value, settings: &Settings) -> Vec<ConfigRef> {
     if !settings.config_tracking {
         return Vec::new();
     }
-    target.pointer("/spec/template").map(config_refs).unwrap_or_default()
+    target.at("/spec/template").map(config_refs).unwrap_or_default()
 }
 
 /// What of the target's configs is tracked, by what was found of each. Errors when a ConfigMap or Secret that it cannot
@@ -133,7 +133,7 @@ pub fn track(target: &Value, found: Vec<(ConfigRef, Found)>) -> Result<Tracked, 
 /// `binaryData` does not count, for the same reason.
 pub fn checksum(kind: ConfigKind, object: &Value) -> Option<String> {
     let opted_out = object
-        .pointer("/metadata/annotations")
+        .at("/metadata/annotations")
         .and_then(|annotations| annotations.get(TRACKING))
         .and_then(Value::as_str)
         .is_some_and(|value| value.starts_with("disable"));
@@ -236,7 +236,7 @@ mod tests {
         let plan = case.plan().unwrap();
         assert!(!plan.tracked.contains(ConfigKind::ConfigMap, "absent"));
         let template = super::super::primary_template(&plan);
-        assert_eq!(template.pointer("/spec/volumes/0/configMap/name"), Some(&json!("absent")));
+        assert_eq!(template.at("/spec/volumes/0/configMap/name"), Some(&json!("absent")));
     }
 
     #[test]
@@ -247,6 +247,6 @@ mod tests {
         let plan = case.plan().unwrap();
         assert_eq!(plan.tracked.checksums(), BTreeMap::new());
         let template = super::super::primary_template(&plan);
-        assert_eq!(template.pointer("/spec/volumes/0/configMap/name"), Some(&json!("settings")));
+        assert_eq!(template.at("/spec/volumes/0/configMap/name"), Some(&json!("settings")));
     }
 }

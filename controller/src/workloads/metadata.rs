@@ -1,5 +1,6 @@
 //! Which labels and annotations go along when an object is made from another.
 
+use crate::objects::At;
 use serde_json::{Map, Value};
 
 use crate::objects::pointer_to;
@@ -11,7 +12,7 @@ const FLUX_DRIFT: &str = "helm.toolkit.fluxcd.io/driftDetection";
 
 /// Labels or annotations of an object, by pointer (`/metadata/labels`).
 pub(super) fn of<'v>(object: &'v Value, pointer: &str) -> Option<&'v Map<String, Value>> {
-    object.pointer(pointer).and_then(Value::as_object)
+    object.at(pointer).and_then(Value::as_object)
 }
 
 /// True when the key marks an object as Flux's own: a copy that had it would be pruned.

@@ -37,7 +37,7 @@ use rollout::Spec;
 use rollout::spec::TargetKind;
 use serde_json::Value;
 
-use crate::objects::{Kind, Owner, kinds};
+use crate::objects::{At, Kind, Owner, kinds};
 
 /// What the controller is told about workloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl<'a> Plan<'a> {
         tracked: Tracked,
     ) -> Result<Self, WorkloadError> {
         let named = || format!("{} {}", spec.target.kind.as_str(), spec.target.name);
-        match target.pointer("/spec/template/spec") {
+        match target.at("/spec/template/spec") {
             Some(Value::Object(_)) => {}
             Some(_) | None => {
                 return Err(WorkloadError::Malformed {
@@ -123,7 +123,7 @@ impl<'a> Plan<'a> {
         match spec.target.kind {
             TargetKind::Deployment => {}
             TargetKind::DaemonSet => {
-                let strategy = target.pointer("/spec/updateStrategy/type").and_then(Value::as_str);
+                let strategy = target.at("/spec/updateStrategy/type").and_then(Value::as_str);
                 if let Some(found) = strategy.filter(|found| *found != "RollingUpdate") {
                     return Err(WorkloadError::UpdateStrategy { object: named(), found: found.into() });
                 }
@@ -156,7 +156,7 @@ pub fn object_kind(kind: TargetKind) -> Kind {
 
 /// The first of the selector labels that the target selects its pods by.
 pub fn selector(target: &Value, settings: &Settings) -> Result<Selector, WorkloadError> {
-    let labels = target.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let labels = target.at("/spec/selector/matchLabels").and_then(Value::as_object);
     let found = settings.selector_labels.iter().find_map(|key| {
         let value = labels?.get(key)?.as_str()?;
         Some(Selector { key: key.clone(), value: value.to_owned() })
@@ -235,7 +235,7 @@ pub enum WorkloadError {
 }
 
 fn describe(object: &Value) -> String {
-    let field = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or("unnamed");
+    let field = |pointer| object.at(pointer).and_then(Value::as_str).unwrap_or("unnamed");
     match object.get("kind").and_then(Value::as_str) {
         Some(kind) => format!("{kind} {}", field("/metadata/name")),
         None => format!("target {}", field("/metadata/name")),

@@ -4,7 +4,7 @@ use rollout::revision::{SCALE_TO_ZERO, fingerprint, normal_template};
 use rollout::spec::TargetKind;
 use serde_json::{Map, Value, json};
 
-use crate::objects::{Desired, pointer_to};
+use crate::objects::{At, Desired, pointer_to};
 
 use super::{Plan, WorkloadError, metadata, rename};
 
@@ -38,7 +38,7 @@ fn names_target(plan: &Plan<'_>, key: &str, value: &str) -> bool {
 }
 
 fn template(plan: &Plan<'_>, means_target: &dyn Fn(&str, &str) -> bool) -> Value {
-    let mut template = plan.target.pointer("/spec/template").cloned().unwrap_or_default();
+    let mut template = plan.target.at("/spec/template").cloned().unwrap_or_default();
     let mut labels = metadata::without_flux(metadata::of(&template, "/metadata/labels"));
     labels.insert(plan.selector.key.clone(), plan.selector.primary_value().into());
     let mut annotations = metadata::without_flux(metadata::of(&template, "/metadata/annotations"));
@@ -77,14 +77,14 @@ fn template(plan: &Plan<'_>, means_target: &dyn Fn(&str, &str) -> bool) -> Value
 /// ConfigMaps and Secrets.
 pub fn primary_matches(plan: &Plan<'_>, primary: &Value) -> bool {
     let kind = plan.spec.target.kind;
-    let Some(live) = primary.pointer("/spec/template") else { return false };
+    let Some(live) = primary.at("/spec/template") else { return false };
     let mut live = live.clone();
     if let Some(Value::Object(annotations)) = live.pointer_mut("/metadata/annotations") {
         annotations.remove(FLAGGER_ID);
     }
-    let live = normal_template(kind, &live);
-    live == normal_template(kind, &primary_template(plan))
-        || live == normal_template(kind, &template(plan, &|key, value| names_target(plan, key, value)))
+    let live = normal_template(kind, live);
+    live == normal_template(kind, primary_template(plan))
+        || live == normal_template(kind, template(plan, &|key, value| names_target(plan, key, value)))
 }
 
 /// The revision written on the primary; `None` when another controller made it.
@@ -117,7 +117,7 @@ pub fn desired_primary(
     let mut pointers = Vec::new();
     match plan.spec.target.kind {
         TargetKind::Deployment => {
-            let replicas = plan.target.pointer("/spec/replicas").map_or(Some(1), Value::as_i64).unwrap_or(0);
+            let replicas = plan.target.at("/spec/replicas").map_or(Some(1), Value::as_i64).unwrap_or(0);
             spec.insert("replicas".into(), if replicas > 0 { replicas } else { replicas_from_zero.max(1) }.into());
             // A target that is scaled to zero says nothing about the primary, and an autoscaler knows better.
             if replicas > 0 && plan.spec.autoscaler.is_none() {
@@ -175,7 +175,7 @@ const fn copied_fields(kind: TargetKind) -> &'static [&'static str] {
 
 /// The selector of a workload cannot be changed: pods that it does not select would be refused.
 fn belongs(plan: &Plan<'_>, live: &Value, template: &Value) -> Result<(), WorkloadError> {
-    let labels = template.pointer("/metadata/labels");
+    let labels = template.at("/metadata/labels");
     for (key, value) in metadata::of(live, "/spec/selector/matchLabels").into_iter().flatten() {
         if labels.and_then(|labels| labels.get(key)) != Some(value) {
             return Err(WorkloadError::SelectorChanged {
@@ -334,10 +334,7 @@ mod tests {
         case.target["spec"]["template"]["spec"].as_object_mut().unwrap().remove("affinity");
         let plan = case.plan().unwrap();
         let ours = primary_template(&plan);
-        assert_eq!(
-            ours.pointer("/metadata/labels"),
-            ours.pointer("/spec/topologySpreadConstraints/0/labelSelector/matchLabels")
-        );
+        assert_eq!(ours.at("/metadata/labels"), ours.at("/spec/topologySpreadConstraints/0/labelSelector/matchLabels"));
         // A primary that Flagger made does not, and is left alone all the same.
         let mut flagger = ours.clone();
         flagger["spec"]["topologySpreadConstraints"] = spread(&labels);

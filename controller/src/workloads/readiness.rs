@@ -1,5 +1,6 @@
 //! Whether the pods of a workload serve.
 
+use crate::objects::At;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -56,7 +57,7 @@ fn deployment(
         let message = text(progressing, "message").unwrap_or("its progressDeadlineSeconds is exceeded");
         return Readiness::Stuck(message.to_owned());
     }
-    let wanted = object.pointer("/spec/replicas").map_or(1, |replicas| replicas.as_i64().unwrap_or(1));
+    let wanted = object.at("/spec/replicas").map_or(1, |replicas| replicas.as_i64().unwrap_or(1));
     let updated = number(object, "/status/updatedReplicas");
     let total = number(object, "/status/replicas");
     let available = number(object, "/status/availableReplicas");
@@ -116,7 +117,7 @@ fn share(count: i64, percent: u8) -> i64 {
 }
 
 fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v Value> {
-    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let conditions = object.at("/status/conditions")?.as_array()?;
     conditions.iter().find(|condition| text(condition, "type") == Some(kind))
 }
 
@@ -129,7 +130,7 @@ fn text<'v>(object: &'v Value, field: &str) -> Option<&'v str> {
 }
 
 fn number(object: &Value, pointer: &str) -> i64 {
-    object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
+    object.at(pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
 #[cfg(test)]

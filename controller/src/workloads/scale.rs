@@ -4,7 +4,7 @@ use rollout::revision::SCALE_TO_ZERO;
 use rollout::spec::TargetKind;
 use serde_json::{Value, json};
 
-use crate::objects::{Desired, pointer_to};
+use crate::objects::{At, Desired, pointer_to};
 
 use super::{Plan, metadata, object_kind};
 
@@ -41,7 +41,7 @@ pub fn scale(kind: TargetKind, target: &Value, name: &str, to: ScaleTo) -> Desir
 /// True when the workload is scaled to zero.
 pub fn scaled_down(kind: TargetKind, object: &Value) -> bool {
     match kind {
-        TargetKind::Deployment => object.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0),
+        TargetKind::Deployment => object.at("/spec/replicas").and_then(Value::as_i64) == Some(0),
         TargetKind::DaemonSet => metadata::of(object, "/spec/template/spec/nodeSelector")
             .is_some_and(|keys| keys.contains_key(SCALE_TO_ZERO)),
     }
@@ -50,11 +50,11 @@ pub fn scaled_down(kind: TargetKind, object: &Value) -> bool {
 /// How many replicas the target gets when it is scaled up: its own when it has some; with an autoscaler the least that
 /// the autoscaler allows; otherwise as many as the primary. At least 1.
 pub fn replicas_from_zero(plan: &Plan<'_>, primary: Option<&Value>, autoscaler: Option<&Value>) -> i64 {
-    let replicas = |object: &Value| object.pointer("/spec/replicas").and_then(Value::as_i64);
+    let replicas = |object: &Value| object.at("/spec/replicas").and_then(Value::as_i64);
     let own = replicas(plan.target).filter(|own| *own > 0);
     let wanted = match (own, &plan.spec.autoscaler) {
         (Some(own), _) => Some(own),
-        (None, Some(_)) => autoscaler.and_then(|autoscaler| autoscaler.pointer("/spec/minReplicas")?.as_i64()),
+        (None, Some(_)) => autoscaler.and_then(|autoscaler| autoscaler.at("/spec/minReplicas")?.as_i64()),
         (None, None) => primary.and_then(replicas),
     };
     wanted.unwrap_or(1).max(1)

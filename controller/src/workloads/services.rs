@@ -6,7 +6,7 @@ use crds::CustomMetadata;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
-use crate::objects::{Desired, Kind, Lookup, kinds};
+use crate::objects::{At, Desired, Kind, Lookup, kinds};
 
 use super::{Plan, metadata};
 
@@ -42,7 +42,7 @@ pub fn apex_service(plan: &Plan<'_>, current: &dyn Lookup) -> Desired {
 pub fn apex_sends_to_primary(plan: &Plan<'_>, current: &dyn Lookup) -> bool {
     current
         .get(KIND, &plan.spec.service_name)
-        .is_some_and(|live| live.pointer("/spec/selector") == Some(&selector(plan, &plan.selector.primary_value())))
+        .is_some_and(|live| live.at("/spec/selector") == Some(&selector(plan, &plan.selector.primary_value())))
 }
 
 /// What gives the Service that clients use back to its owner: it sends to the target again. `None` when there is none,
@@ -57,7 +57,7 @@ pub fn revert_apex(plan: &Plan<'_>, current: &dyn Lookup, heir: Option<&Value>) 
     let applied = metadata::of(&live, "/metadata/annotations")
         .and_then(|annotations| annotations.get("kubectl.kubernetes.io/last-applied-configuration")?.as_str())
         .and_then(|text| serde_json::from_str::<Value>(text).ok())
-        .and_then(|applied| applied.pointer("/spec/selector").filter(|selector| selector.is_object()).cloned());
+        .and_then(|applied| applied.at("/spec/selector").filter(|selector| selector.is_object()).cloned());
     let selector = applied.unwrap_or_else(|| selector(plan, &plan.selector.value));
     let mut pointer_values = vec![("/spec/selector".into(), Some(selector))];
     if let Some(heir) = heir.filter(|_| owned) {
@@ -135,7 +135,7 @@ fn ports(plan: &Plan<'_>, live: Option<&Value>) -> Value {
         discover(plan.target, &target, &mut ports);
     }
     let live: &[Value] =
-        live.and_then(|live| live.pointer("/spec/ports")).and_then(Value::as_array).map_or(&[], Vec::as_slice);
+        live.and_then(|live| live.at("/spec/ports")).and_then(Value::as_array).map_or(&[], Vec::as_slice);
     for port in &mut ports {
         // A port may be renamed; its node port must not change because of it.
         let same = |field: &'static str| live.iter().find(|other| other.get(field) == port.get(field));
@@ -151,7 +151,7 @@ fn ports(plan: &Plan<'_>, live: Option<&Value>) -> Value {
 /// Adds every port of the target's containers but `main`, and but those that the API server would refuse next to what
 /// is there already.
 fn discover(target: &Value, main: &Value, ports: &mut Vec<Value>) {
-    let containers = target.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let containers = target.at("/spec/template/spec/containers").and_then(Value::as_array);
     for container in containers.into_iter().flatten() {
         let container_name = container.get("name").and_then(Value::as_str).unwrap_or_default();
         if MESH_CONTAINERS.contains(&container_name) {

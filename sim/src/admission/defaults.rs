@@ -34,7 +34,7 @@ pub(crate) fn default(resource: &Resource, live: Option<&Value>, next: &mut Valu
 
 /// Puts a value where there is none.
 pub(super) fn set(object: &mut Value, field: &str, value: Value) {
-    if object[field].is_null() {
+    if object.get(field).is_none_or(Value::is_null) {
         object[field] = value;
     }
 }

@@ -1,7 +1,7 @@
 //! Sets of fields as tries, and `fieldsV1`, their written form.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use serde_json::{Map, Value};
 
@@ -9,57 +9,80 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields {
     member: bool,
-    children: BTreeMap<Element, Fields>,
+    /// In order. Most are few, and made in their order.
+    children: Vec<(Element, Fields)>,
 }
 
-/// One step of a path.
+/// One step of a path, as `fieldsV1` writes it: sets are held against what is written far more often than they are made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Element {
-    /// A field or a key of a map.
+    /// `f:`, and a field or a key of a map.
     Field(String),
-    /// An item by its keys, as JSON with sorted keys.
+    /// `k:`, and an item's keys as JSON with sorted keys.
     Key(String),
-    /// An item of a set, as JSON.
+    /// `v:`, and an item of a set as JSON.
     Value(String),
     /// An item by its place.
     Index(usize),
 }
 
 impl Element {
+    pub(crate) fn field(name: &str) -> Element {
+        Element::Field(["f:", name].concat())
+    }
+
+    /// An item by its keys, as JSON with sorted keys.
+    pub(crate) fn key(keys: &str) -> Element {
+        Element::Key(["k:", keys].concat())
+    }
+
+    /// An item of a set.
+    pub(crate) fn value(value: &Value) -> Element {
+        Element::Value(format!("v:{value}"))
+    }
+
     fn read(text: &str) -> Option<Element> {
         let (kind, rest) = text.split_once(':')?;
         match kind {
-            "f" => Some(Element::Field(rest.to_owned())),
+            "f" => Some(Element::Field(text.to_owned())),
             "k" => {
                 let keys: BTreeMap<String, Value> = serde_json::from_str(rest).ok()?;
-                Some(Element::Key(serde_json::to_string(&keys).ok()?))
+                Some(Element::key(&serde_json::to_string(&keys).ok()?))
             }
-            "v" => Some(Element::Value(serde_json::from_str::<Value>(rest).ok()?.to_string())),
+            "v" => Some(Element::value(&serde_json::from_str(rest).ok()?)),
             "i" => Some(Element::Index(rest.parse().ok()?)),
             _ => None,
         }
     }
 
-    fn write(&self) -> String {
+    fn written(&self) -> Cow<'_, str> {
         match self {
-            Element::Field(name) => format!("f:{name}"),
-            Element::Key(keys) => format!("k:{keys}"),
-            Element::Value(value) => format!("v:{value}"),
-            Element::Index(index) => format!("i:{index}"),
+            Element::Field(written) | Element::Key(written) | Element::Value(written) => Cow::Borrowed(written),
+            Element::Index(index) => Cow::Owned(format!("i:{index}")),
+        }
+    }
+
+    /// The name of the field that it is.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Element::Field(written) => written.strip_prefix("f:"),
+            Element::Key(_) | Element::Value(_) | Element::Index(_) => None,
         }
     }
 
     /// As refusals show it.
     fn shown(&self) -> String {
+        let written = self.written();
+        let text = written.get(2..).unwrap_or_default();
         match self {
-            Element::Field(name) => format!(".{name}"),
-            Element::Key(keys) => {
-                let keys: BTreeMap<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+            Element::Field(_) => format!(".{text}"),
+            Element::Key(_) => {
+                let keys: BTreeMap<String, Value> = serde_json::from_str(text).unwrap_or_default();
                 let keys: Vec<String> = keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 format!("[{}]", keys.join(","))
             }
-            Element::Value(value) => format!("[={value}]"),
-            Element::Index(index) => format!("[{index}]"),
+            Element::Value(_) => format!("[={text}]"),
+            Element::Index(_) => format!("[{text}]"),
         }
     }
 }
@@ -78,7 +101,7 @@ impl Fields {
             if child.children.is_empty() {
                 child.member = true;
             }
-            fields.children.insert(element, child);
+            fields.set(element, child);
         }
         fields
     }
@@ -90,13 +113,13 @@ impl Fields {
             written.insert(".".to_owned(), Value::Object(Map::new()));
         }
         for (element, child) in &self.children {
-            written.insert(element.write(), child.write());
+            written.insert(element.written().into_owned(), child.write());
         }
         Value::Object(written)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        !self.member && self.children.values().all(Fields::is_empty)
+        !self.member && self.children.iter().all(|(_, child)| child.is_empty())
     }
 
     pub(crate) fn is_member(&self) -> bool {
@@ -108,20 +131,28 @@ impl Fields {
     }
 
     pub(crate) fn child(&self, element: &Element) -> Option<&Fields> {
-        self.children.get(element)
+        self.place(element).ok().map(|at| &self.children[at].1)
+    }
+
+    /// Where a child is, or where it would be.
+    fn place(&self, element: &Element) -> Result<usize, usize> {
+        match self.children.last() {
+            Some((last, _)) if last < element => Err(self.children.len()),
+            _ => self.children.binary_search_by(|(own, _)| own.cmp(element)),
+        }
+    }
+
+    fn set(&mut self, element: Element, child: Fields) {
+        match self.place(&element) {
+            Ok(at) => self.children[at].1 = child,
+            Err(at) => self.children.insert(at, (element, child)),
+        }
     }
 
     /// Puts a child in its place, unless it is empty.
     pub(crate) fn put(&mut self, element: Element, child: Fields) {
         if !child.is_empty() {
-            self.children.insert(element, child);
-        }
-    }
-
-    pub(crate) fn insert(&mut self, path: &[Element]) {
-        match path {
-            [] => self.member = true,
-            [first, rest @ ..] => self.children.entry(first.clone()).or_default().insert(rest),
+            self.set(element, child);
         }
     }
 
@@ -129,32 +160,27 @@ impl Fields {
         let mut union = self.clone();
         union.member |= other.member;
         for (element, child) in &other.children {
-            match union.children.entry(element.clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert(child.clone());
-                }
-                Entry::Occupied(mut entry) => {
-                    let both = entry.get().union(child);
-                    entry.insert(both);
-                }
+            match union.place(element) {
+                Ok(at) => union.children[at].1 = union.children[at].1.union(child),
+                Err(at) => union.children.insert(at, (element.clone(), child.clone())),
             }
         }
         union
     }
 
     pub(crate) fn difference(&self, other: &Fields) -> Fields {
-        let mut difference = Fields { member: self.member && !other.member, children: BTreeMap::new() };
+        let mut difference = Fields { member: self.member && !other.member, children: Vec::new() };
         for (element, child) in &self.children {
-            let rest = other.children.get(element).map_or_else(|| child.clone(), |other| child.difference(other));
+            let rest = other.child(element).map_or_else(|| child.clone(), |other| child.difference(other));
             difference.put(element.clone(), rest);
         }
         difference
     }
 
     pub(crate) fn intersection(&self, other: &Fields) -> Fields {
-        let mut intersection = Fields { member: self.member && other.member, children: BTreeMap::new() };
+        let mut intersection = Fields { member: self.member && other.member, children: Vec::new() };
         for (element, child) in &self.children {
-            if let Some(other) = other.children.get(element) {
+            if let Some(other) = other.child(element) {
                 intersection.put(element.clone(), child.intersection(other));
             }
         }
@@ -173,23 +199,32 @@ impl Fields {
         let Some(other) = other.as_object() else { return false };
         let member = other.is_empty() || other.contains_key(".");
         let shared = |(element, child): (&Element, &Fields)| {
-            other.get(&element.write()).is_some_and(|other| child.meets_written(other))
+            other.get(&*element.written()).is_some_and(|other| child.meets_written(other))
         };
         self.member && member || self.children().any(shared)
     }
 
+    /// True when the other, as `fieldsV1`, has all of it.
+    pub(crate) fn is_within_written(&self, other: &Value) -> bool {
+        let Some(other) = other.as_object() else { return false };
+        let member = other.is_empty() || other.contains_key(".");
+        let within = |(element, child): (&Element, &Fields)| {
+            other.get(&*element.written()).is_some_and(|other| child.is_within_written(other))
+        };
+        (member || !self.member) && self.children().all(within)
+    }
+
     /// Without these fields and all below them.
     pub(crate) fn without(mut self, fields: &[&str]) -> Fields {
-        self.children
-            .retain(|element, _| !matches!(element, Element::Field(field) if fields.contains(&field.as_str())));
+        self.children.retain(|(element, _)| !element.name().is_some_and(|name| fields.contains(&name)));
         self
     }
 
     /// Nothing but a field and all below it.
     pub(crate) fn only(&self, field: &str) -> Fields {
-        let element = Element::Field(field.to_owned());
+        let element = Element::field(field);
         let mut fields = Fields::default();
-        if let Some(child) = self.children.get(&element) {
+        if let Some(child) = self.child(&element) {
             fields.put(element, child.clone());
         }
         fields
@@ -197,8 +232,9 @@ impl Fields {
 
     /// Changes what stands below a field; what becomes empty is dropped.
     pub(crate) fn change(&mut self, field: &str, by: impl FnOnce(Fields) -> Fields) {
-        let element = Element::Field(field.to_owned());
-        if let Some(child) = self.children.remove(&element) {
+        let element = Element::field(field);
+        if let Ok(at) = self.place(&element) {
+            let (element, child) = self.children.remove(at);
             self.put(element, by(child));
         }
     }
@@ -217,6 +253,6 @@ impl Fields {
     }
 
     pub(crate) fn children(&self) -> impl Iterator<Item = (&Element, &Fields)> {
-        self.children.iter()
+        self.children.iter().map(|(element, child)| (element, child))
     }
 }

@@ -96,6 +96,14 @@ impl Owned {
         }
     }
 
+    /// True when it is plain to see that all of these are among them.
+    fn has(&self, fields: &Fields) -> bool {
+        match self {
+            Owned::Written(written) => fields.is_within_written(written),
+            Owned::Read(_) => false,
+        }
+    }
+
     fn write(self) -> Value {
         match self {
             Owned::Written(written) => written,
@@ -175,7 +183,9 @@ impl Managed {
     pub(super) fn give(&mut self, owner: Owner, fields: &Fields, now: &str) {
         let api_version = owner.api_version.clone();
         let entry = self.entries.entry(owner).or_default();
-        entry.fields = Owned::Read(entry.fields.read().union(fields));
+        if !entry.fields.has(fields) {
+            entry.fields = Owned::Read(entry.fields.read().union(fields));
+        }
         entry.api_version = api_version;
         entry.time = now.to_owned();
     }

@@ -22,7 +22,6 @@ pub(crate) struct Writer<'a> {
 
 /// Writes into `next` who owns what after an update, patch or create by `writer`.
 pub(crate) fn track(schema: &Schema, live: Option<&Value>, next: &mut Value, writer: &Writer<'_>, now: &str) {
-    let change = walk::compare(schema, live, Some(&*next));
     let mut managed = match live {
         Some(live) if live["metadata"]["managedFields"] == next["metadata"]["managedFields"] => Managed::out_of(next),
         Some(live) if writer.subresource.is_empty() => Managed::stated(next, Managed::of(live)),
@@ -30,13 +29,14 @@ pub(crate) fn track(schema: &Schema, live: Option<&Value>, next: &mut Value, wri
         None if writer.subresource.is_empty() => Managed::stated(next, Managed::default()),
         None => Managed::default(),
     };
+    let change = walk::compare(schema, live, Some(&*next));
     let taken = identity_less(change.added.union(&change.modified));
     let removed = identity_less(change.removed);
     // An object whose owners were taken out is not tracked again until somebody applies.
     let untracked = live.is_some() && managed.is_empty();
     if !untracked {
         let own = Owner::update(writer);
-        managed.take_from_others(None, &taken);
+        managed.take_from_others(Some(&own), &taken);
         managed.take_from_others(None, &removed);
         if !taken.is_empty() {
             managed.give(own, &taken, now);

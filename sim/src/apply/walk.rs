@@ -1,7 +1,7 @@
 //! Objects and their fields side by side: which fields there are, which differ, how two objects become one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -16,25 +16,36 @@ pub(super) struct Change {
     pub(super) removed: Fields,
 }
 
+impl Change {
+    /// What became of the fields below.
+    fn put(&mut self, element: Element, below: Change) {
+        let Change { added, modified, removed } = below;
+        let parts = [(&mut self.added, added), (&mut self.modified, modified), (&mut self.removed, removed)];
+        for (fields, below) in parts.into_iter().filter(|(_, below)| !below.is_empty()) {
+            fields.put(element.clone(), below);
+        }
+    }
+}
+
 /// The fields that an applied object states.
 pub(super) fn to_fields(schema: &Schema, value: &Value) -> Fields {
     let mut fields = Fields::default();
     match (value, Merging::of(schema, value)) {
         (Value::Object(object), Merging::Granular) => {
             for (name, value) in object {
-                let mut child = to_fields(&field(schema, name), value);
+                let mut child = to_fields(field(schema, name), value);
                 let empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
                 if empty || !schema.properties.contains_key(name) {
                     child.set_member(true);
                 }
-                fields.put(Element::Field(name.clone()), child);
+                fields.put(Element::field(name), child);
             }
         }
         (Value::Array(items), Merging::Granular) => {
             let item_schema = item(schema);
             for value in items {
                 let Some(element) = element(schema, value) else { continue };
-                let mut child = to_fields(&item_schema, value);
+                let mut child = to_fields(item_schema, value);
                 child.set_member(true);
                 fields.put(element, child);
             }
@@ -49,60 +60,60 @@ pub(super) fn to_fields(schema: &Schema, value: &Value) -> Fields {
 
 /// What differs between two objects.
 pub(super) fn compare(schema: &Schema, old: Option<&Value>, new: Option<&Value>) -> Change {
-    let mut change = Change::default();
-    compare_at(schema, old, new, &mut vec![], &mut change);
+    let mut change = compare_at(schema, old, new);
+    // The object itself belongs to nobody.
+    for fields in [&mut change.added, &mut change.removed] {
+        fields.set_member(false);
+    }
     change
 }
 
-fn compare_at(schema: &Schema, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<Element>, change: &mut Change) {
-    if old == new {
-        return;
-    }
+fn compare_at(schema: &Schema, old: Option<&Value>, new: Option<&Value>) -> Change {
+    let mut change = Change::default();
     let sides = || [old, new].into_iter().flatten();
     let empty = sides().all(|value| match value {
         Value::Object(object) => object.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
     });
-    let objects = sides().all(Value::is_object) && !schema.atomic;
-    let lists = sides().all(Value::is_array) && schema.list != ListKind::Atomic;
-    if empty || !objects && !lists {
-        match (old, new) {
-            (None, _) => change.added.insert(path),
-            (_, None) => change.removed.insert(path),
-            (Some(_), Some(_)) => change.modified.insert(path),
-        }
-        return;
-    }
+    let objects = !empty && sides().all(Value::is_object) && !schema.atomic;
+    let lists = !empty && sides().all(Value::is_array) && schema.list != ListKind::Atomic;
     if objects {
         let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
-        let names: BTreeSet<&String> = [old, new].into_iter().flatten().flat_map(Map::keys).collect();
-        for name in names {
-            let (old, new) = (old.and_then(|old| old.get(name)), new.and_then(|new| new.get(name)));
-            if old == new {
-                continue;
+        for (name, new) in new.into_iter().flatten() {
+            let old = old.and_then(|old| old.get(name));
+            if old != Some(new) {
+                let below = compare_at(field(schema, name), old, Some(new));
+                change.put(Element::field(name), below);
             }
-            path.push(Element::Field(name.clone()));
-            compare_at(&field(schema, name), old, new, path, change);
-            path.pop();
         }
-    } else {
+        for (name, old) in old.into_iter().flatten() {
+            if new.is_none_or(|new| !new.contains_key(name)) {
+                change.put(Element::field(name), compare_at(field(schema, name), Some(old), None));
+            }
+        }
+    } else if lists {
         let item_schema = item(schema);
         let (old, new) = (by_element(schema, old), by_element(schema, new));
-        let elements: BTreeSet<&Element> = old.keys().chain(new.keys()).collect();
-        for element in elements {
-            path.push(element.clone());
-            compare_at(&item_schema, old.get(element).copied(), new.get(element).copied(), path, change);
-            path.pop();
+        for (element, &new) in &new {
+            let old = old.get(element).copied();
+            if old != Some(new) {
+                change.put(element.clone(), compare_at(item_schema, old, Some(new)));
+            }
+        }
+        for (element, old) in old {
+            if !new.contains_key(&element) {
+                change.put(element, compare_at(item_schema, Some(old), None));
+            }
         }
     }
-    if path.is_empty() {
-        // The object itself belongs to nobody.
-    } else if old.is_none() {
-        change.added.insert(path);
-    } else if new.is_none() {
-        change.removed.insert(path);
+    match (old, new) {
+        (None, _) => change.added.set_member(true),
+        (_, None) => change.removed.set_member(true),
+        (Some(_), Some(_)) if !objects && !lists => change.modified.set_member(true),
+        (Some(_), Some(_)) => {}
     }
+    change
 }
 
 /// `live` with everything that `config` states.
@@ -111,7 +122,7 @@ pub(super) fn merge(schema: &Schema, live: Option<&Value>, config: &Value) -> Va
         (Some(Value::Object(live)), Value::Object(config), Merging::Granular) => {
             let mut merged = live.clone();
             for (name, value) in config {
-                let value = merge(&field(schema, name), live.get(name), value);
+                let value = merge(field(schema, name), live.get(name), value);
                 merged.insert(name.clone(), value);
             }
             Value::Object(merged)
@@ -138,7 +149,7 @@ fn merge_lists(schema: &Schema, live: &[Value], config: &[Value]) -> Vec<Value> 
         }
         for value in rest.by_ref() {
             let shared = element(schema, value).and_then(|element| live_by.get(&element).copied());
-            merged.push(merge(&item_schema, shared, value));
+            merged.push(merge(item_schema, shared, value));
             if shared.is_some() {
                 break;
             }
@@ -146,7 +157,7 @@ fn merge_lists(schema: &Schema, live: &[Value], config: &[Value]) -> Vec<Value> 
     }
     merged.extend(rest.map(|value| {
         let shared = element(schema, value).and_then(|element| live_by.get(&element).copied());
-        merge(&item_schema, shared, value)
+        merge(item_schema, shared, value)
     }));
     merged
 }
@@ -157,14 +168,14 @@ pub(super) fn remove(schema: &Schema, value: &mut Value, gone: &Fields, kept: &F
     match value {
         Value::Object(object) => {
             for (element, gone) in gone.children() {
-                let Element::Field(name) = element else { continue };
+                let Some(name) = element.name() else { continue };
                 let Some(value) = object.get_mut(name) else { continue };
                 let kept = kept.child(element).unwrap_or(&nothing);
                 if gone.is_member() && kept.is_empty() {
                     object.remove(name);
                     continue;
                 }
-                remove(&field(schema, name), value, gone, kept);
+                remove(field(schema, name), value, gone, kept);
                 // A map that was emptied goes; one that was stated empty is a member and would have gone above.
                 let emptied =
                     value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
@@ -182,7 +193,7 @@ pub(super) fn remove(schema: &Schema, value: &mut Value, gone: &Fields, kept: &F
                 if gone.is_member() && kept.is_empty() {
                     return false;
                 }
-                remove(&item_schema, value, gone, kept);
+                remove(item_schema, value, gone, kept);
                 true
             });
         }
@@ -207,12 +218,18 @@ impl Merging {
     }
 }
 
-fn field(schema: &Schema, name: &str) -> Arc<Schema> {
-    schema.field(name).cloned().unwrap_or_else(Schema::unspecified)
+fn field<'a>(schema: &'a Schema, name: &str) -> &'a Schema {
+    schema.field(name).unwrap_or_else(|| nothing_said())
 }
 
-fn item(schema: &Schema) -> Arc<Schema> {
-    schema.items.clone().unwrap_or_else(Schema::unspecified)
+fn item(schema: &Schema) -> &Schema {
+    schema.items.as_deref().unwrap_or_else(|| nothing_said())
+}
+
+/// The schema of what a schema says nothing about.
+fn nothing_said() -> &'static Schema {
+    static NOTHING: OnceLock<Arc<Schema>> = OnceLock::new();
+    NOTHING.get_or_init(Schema::unspecified)
 }
 
 fn by_element<'a>(schema: &Schema, list: Option<&'a Value>) -> BTreeMap<Element, &'a Value> {
@@ -224,17 +241,17 @@ fn by_element<'a>(schema: &Schema, list: Option<&'a Value>) -> BTreeMap<Element,
 fn element(schema: &Schema, value: &Value) -> Option<Element> {
     match &schema.list {
         ListKind::Atomic => None,
-        ListKind::Set => Some(Element::Value(value.to_string())),
+        ListKind::Set => Some(Element::value(value)),
         ListKind::Map(keys) => {
             let item_schema = schema.items.as_ref();
-            let mut found = BTreeMap::new();
+            let mut found: BTreeMap<&String, &Value> = BTreeMap::new();
             for key in keys {
-                let default = || item_schema?.properties.get(key)?.default.clone();
-                if let Some(value) = value.get(key).cloned().or_else(default) {
+                let default = || item_schema?.properties.get(key)?.default.as_ref();
+                if let Some(value) = value.get(key).or_else(default) {
                     found.insert(key, value);
                 }
             }
-            if found.is_empty() { None } else { serde_json::to_string(&found).ok().map(Element::Key) }
+            if found.is_empty() { None } else { serde_json::to_string(&found).ok().map(|keys| Element::key(&keys)) }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     behaviour::Behaviour,
@@ -133,7 +133,7 @@ impl Controllers {
             }
             Write::Status { key, status } => {
                 let Key { kind, namespace, name } = &key;
-                let status = json!({"status": status});
+                let status = Value::Object(Map::from_iter([("status".to_owned(), status)]));
                 cluster.patch_status(manager(*kind), kind.of_cluster(), namespace, name, status).map(|_| ())
             }
             Write::Delete(Key { kind, namespace, name }) => cluster.delete(kind.of_cluster(), &namespace, &name),
@@ -160,6 +160,7 @@ impl Controllers {
             return self.cluster.patch(event.by, kinds::EVENT, namespace, &name, again).map(|_| ());
         }
         self.told.push_back((now, namespace.to_owned(), name.clone()));
+        let by = event.by;
         let event = json!({
             "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},
             "involvedObject": about, "type": if event.warning { "Warning" } else { "Normal" },
@@ -167,7 +168,7 @@ impl Controllers {
             "firstTimestamp": stamp, "lastTimestamp": stamp,
             "source": {"component": event.by}, "reportingComponent": event.by,
         });
-        self.cluster.create(object::text(&event, "/reportingComponent"), event.clone()).map(|_| ())
+        self.cluster.create(by, event).map(|_| ())
     }
 }
 

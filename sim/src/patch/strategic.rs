@@ -39,7 +39,7 @@ fn merge_objects(
         if name.starts_with('$') {
             continue;
         }
-        let field = schema.and_then(|schema| schema.field(name)).map(AsRef::as_ref);
+        let field = schema.and_then(|schema| schema.field(name));
         match (merged.get(name), value) {
             (_, Value::Null) => {
                 merged.remove(name);
@@ -76,7 +76,7 @@ fn merge_objects(
     for (name, order) in patch {
         let Some(list) = name.strip_prefix("$setElementOrder/") else { continue };
         let (Some(order), None, Some(items)) = (order.as_array(), patch.get(list), merged.get(list)) else { continue };
-        let field = schema.and_then(|schema| schema.field(list)).map(AsRef::as_ref);
+        let field = schema.and_then(|schema| schema.field(list));
         let items = items.as_array().map(Vec::as_slice).unwrap_or_default();
         let sorted = in_order(field, items.to_vec(), order, items);
         merged.insert(list.to_owned(), Value::Array(sorted));

@@ -2,91 +2,94 @@
 //! marks fields that the server does not store when they are empty, after the types of `k8s.io/api`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::{Schema, Shape, parse};
+use super::{Lazy, Nested, Schema, Shape, parse};
 
 const TEXT: &str = include_str!("kubernetes.json");
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
-struct Facts {
-    definitions: BTreeMap<String, Value>,
-    schemas: BTreeMap<String, Arc<Schema>>,
-    /// Definition by group, version and kind.
-    kinds: BTreeMap<(String, String, String), String>,
+/// Definitions by name, each as it is written: few are ever needed.
+type Texts = BTreeMap<&'static str, &'static RawValue>;
+
+fn texts() -> &'static Texts {
+    static TEXTS: OnceLock<Texts> = OnceLock::new();
+    TEXTS.get_or_init(|| serde_json::from_str(TEXT).expect("kubernetes.json is part of this program and is JSON"))
+}
+
+/// What a definition says of itself.
+#[derive(Deserialize)]
+struct Stated {
+    #[serde(rename = "x-kubernetes-group-version-kind", default)]
+    kinds: Vec<Stands>,
+}
+
+#[derive(Deserialize)]
+struct Stands {
+    group: String,
+    version: String,
+    kind: String,
 }
 
 /// Name of the definition of a kind; empty when there is none.
 pub(crate) fn definition(group: &str, version: &str, kind: &str) -> &'static str {
-    facts().kinds.get(&(group.to_owned(), version.to_owned(), kind.to_owned())).map_or("", String::as_str)
+    let is = |text: &RawValue| {
+        let stated: Option<Stated> = serde_json::from_str(text.get()).ok();
+        let kinds = stated.map(|stated| stated.kinds).unwrap_or_default();
+        kinds.iter().any(|own| own.group == group && own.version == version && own.kind == kind)
+    };
+    // Their names end so; most need not be read to be told apart.
+    let ending = format!(".{version}.{kind}");
+    let found = texts().iter().find(|(name, text)| name.ends_with(&ending) && is(text));
+    found.map_or("", |(name, _)| name)
 }
 
 /// The schema of a definition; anything goes when there is none of that name.
 pub(crate) fn schema(definition: &str) -> Arc<Schema> {
-    facts().schemas.get(definition).cloned().unwrap_or_else(Schema::unspecified)
+    match defined(definition) {
+        Nested::Written(schema) => schema,
+        Nested::Defined(schema) => schema.shared().clone(),
+    }
+}
+
+/// The same, read when it is first asked for.
+fn defined(name: &str) -> Nested {
+    static DEFINED: Mutex<BTreeMap<&str, Arc<Lazy>>> = Mutex::new(BTreeMap::new());
+    let short = name.rsplit('.').next().unwrap_or_default();
+    // Only the schemas of schemas refer to themselves; those are kept as they are written.
+    let free = ["JSONSchemaProps", "RawExtension", "FieldsV1", "JSON"].contains(&short);
+    let Some((name, text)) = texts().get_key_value(name).filter(|_| !free) else {
+        return Nested::Written(Schema::unspecified());
+    };
+    let mut all = DEFINED.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = || {
+        let schema = match name.rsplit('.').next() {
+            Some("IntOrString" | "Quantity") => Schema { shape: Shape::IntOrString, ..Schema::default() },
+            Some(_) | None => parse(&read(text), &defined),
+        };
+        Arc::new(schema)
+    };
+    Nested::Defined(all.entry(name).or_insert_with(|| Arc::new(Lazy::new(read))).clone())
 }
 
 /// The schema of `metadata`.
-pub(crate) fn metadata() -> Arc<Schema> {
-    schema(META)
+pub(crate) fn metadata() -> &'static Arc<Schema> {
+    static METADATA: OnceLock<Arc<Schema>> = OnceLock::new();
+    METADATA.get_or_init(|| schema(META))
 }
 
 /// All definitions as OpenAPI has them.
 pub(crate) fn definitions() -> &'static BTreeMap<String, Value> {
-    &facts().definitions
+    static DEFINITIONS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
+    DEFINITIONS.get_or_init(|| texts().iter().map(|(name, text)| ((*name).to_owned(), read(text))).collect())
 }
 
-/// Parsing takes milliseconds and always gives the same, so it is done once.
-fn facts() -> &'static Facts {
-    static FACTS: OnceLock<Facts> = OnceLock::new();
-    FACTS.get_or_init(|| {
-        let definitions: BTreeMap<String, Value> =
-            serde_json::from_str(TEXT).expect("kubernetes.json is part of this program and is JSON");
-        let mut schemas = BTreeMap::new();
-        for name in definitions.keys() {
-            resolve(name, &definitions, &mut schemas, &mut vec![]);
-        }
-        let mut kinds = BTreeMap::new();
-        for (name, definition) in &definitions {
-            let Some(list) = definition["x-kubernetes-group-version-kind"].as_array() else { continue };
-            for kind in list {
-                let text = |field: &str| kind[field].as_str().unwrap_or_default().to_owned();
-                kinds.insert((text("group"), text("version"), text("kind")), name.clone());
-            }
-        }
-        Facts { definitions, schemas, kinds }
-    })
-}
-
-fn resolve(
-    name: &str,
-    definitions: &BTreeMap<String, Value>,
-    done: &mut BTreeMap<String, Arc<Schema>>,
-    under_way: &mut Vec<String>,
-) -> Arc<Schema> {
-    if let Some(schema) = done.get(name) {
-        return schema.clone();
-    }
-    // Only the schemas of schemas refer to themselves; those are kept as they are written.
-    let short = name.rsplit('.').next().unwrap_or_default();
-    let free = ["JSONSchemaProps", "RawExtension", "FieldsV1", "JSON"].contains(&short);
-    if free || under_way.iter().any(|above| above == name) {
-        return Schema::unspecified();
-    }
-    let Some(definition) = definitions.get(name) else { return Schema::unspecified() };
-    under_way.push(name.to_owned());
-    let mut nested = |name: &str| resolve(name, definitions, done, under_way);
-    let mut schema = parse(definition, &mut nested);
-    under_way.pop();
-    match short {
-        "IntOrString" | "Quantity" => schema = Schema { shape: Shape::IntOrString, ..Schema::default() },
-        _ => {}
-    }
-    let schema = Arc::new(schema);
-    done.insert(name.to_owned(), schema.clone());
-    schema
+fn read(text: &RawValue) -> Value {
+    serde_json::from_str(text.get()).expect("kubernetes.json is part of this program and is JSON")
 }
 
 #[cfg(test)]
@@ -97,9 +100,9 @@ mod tests {
     #[test]
     fn containers_are_known_by_name_and_ports_by_port_and_protocol() {
         let deployment = schema(definition("apps", "v1", "Deployment"));
-        let mut at = deployment;
+        let mut at = &*deployment;
         for field in ["spec", "template", "spec", "containers"] {
-            at = at.field(field).unwrap().clone();
+            at = at.field(field).unwrap();
         }
         assert_eq!(at.list, ListKind::Map(vec!["name".to_owned()]));
         assert_eq!(at.strategy.merge_key.as_deref(), Some("name"));

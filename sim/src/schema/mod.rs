@@ -8,7 +8,9 @@ mod prune;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use regex::Regex;
 use serde_json::Value;
@@ -22,9 +24,9 @@ pub(crate) use validate::validate;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schema {
     pub(crate) shape: Shape,
-    pub(crate) properties: BTreeMap<String, Arc<Schema>>,
-    pub(crate) additional: Option<Arc<Schema>>,
-    pub(crate) items: Option<Arc<Schema>>,
+    pub(crate) properties: BTreeMap<String, Nested>,
+    pub(crate) additional: Option<Nested>,
+    pub(crate) items: Option<Nested>,
     pub(crate) required: Vec<String>,
     pub(crate) default: Option<Value>,
     pub(crate) nullable: bool,
@@ -39,7 +41,8 @@ pub(crate) struct Schema {
     pub(crate) strategy: Strategy,
     /// An empty value is the same as none, and is not stored.
     pub(crate) omit_empty: bool,
-    pub(crate) rules: Rules,
+    /// Most values have none beyond their type.
+    pub(crate) rules: Option<Box<Rules>>,
 }
 
 /// The type of a value.
@@ -87,7 +90,7 @@ pub(crate) struct Rules {
     pub(crate) multiple_of: Option<f64>,
     pub(crate) min_length: Option<u64>,
     pub(crate) max_length: Option<u64>,
-    pub(crate) pattern: Option<Regex>,
+    pub(crate) pattern: Option<Pattern>,
     pub(crate) min_items: Option<u64>,
     pub(crate) max_items: Option<u64>,
     pub(crate) unique_items: bool,
@@ -100,10 +103,85 @@ pub(crate) struct Rules {
     pub(crate) not: Option<Arc<Schema>>,
 }
 
+/// A schema that is read when it is first asked for: a cluster knows many more kinds than anybody uses.
+pub(crate) struct Lazy {
+    schema: OnceLock<Arc<Schema>>,
+    read: Box<dyn Fn() -> Arc<Schema> + Send + Sync>,
+}
+
+impl Lazy {
+    pub(crate) fn new(read: impl Fn() -> Arc<Schema> + Send + Sync + 'static) -> Lazy {
+        Lazy { schema: OnceLock::new(), read: Box::new(read) }
+    }
+
+    fn shared(&self) -> &Arc<Schema> {
+        self.schema.get_or_init(&self.read)
+    }
+}
+
+impl fmt::Debug for Lazy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.schema.fmt(formatter)
+    }
+}
+
+/// The schema of a part.
+#[derive(Clone, Debug)]
+pub(crate) enum Nested {
+    /// As it is written in its place.
+    Written(Arc<Schema>),
+    /// A definition of its own: of the many that a pod refers to few are ever needed.
+    Defined(Arc<Lazy>),
+}
+
+impl Deref for Nested {
+    type Target = Schema;
+
+    fn deref(&self) -> &Schema {
+        match self {
+            Nested::Written(schema) => schema,
+            Nested::Defined(schema) => schema,
+        }
+    }
+}
+
+impl Deref for Lazy {
+    type Target = Schema;
+
+    fn deref(&self) -> &Schema {
+        self.shared()
+    }
+}
+
+/// A regular expression that is compiled when something is first held against it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    pub(crate) fn new(text: &str) -> Pattern {
+        Pattern { text: text.to_owned(), compiled: OnceLock::new() }
+    }
+
+    /// Everything is, for one that cannot be read.
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        let compiled = self.compiled.get_or_init(|| Regex::new(&self.text).ok());
+        compiled.as_ref().is_none_or(|pattern| pattern.is_match(text))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
 impl Schema {
     /// The schema of a field; `None` when the field is not named.
-    pub(crate) fn field(&self, name: &str) -> Option<&Arc<Schema>> {
-        self.properties.get(name).or(self.additional.as_ref())
+    pub(crate) fn field(&self, name: &str) -> Option<&Schema> {
+        self.properties.get(name).or(self.additional.as_ref()).map(|field| &**field)
     }
 
     /// The schema of an item or field that the schema says nothing about.

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use regex::Regex;
 use serde_json::Value;
 
-use super::{ListKind, Rules, Schema, Shape, Strategy};
+use super::{ListKind, Nested, Pattern, Rules, Schema, Shape, Strategy};
 
 /// How a `$ref` is resolved.
-pub(crate) type Resolve<'a> = &'a mut dyn FnMut(&str) -> Arc<Schema>;
+pub(crate) type Resolve<'a> = &'a dyn Fn(&str) -> Nested;
 
 /// Reads one schema; what is nothing but a reference is shared with all that refer to it.
-fn shared(value: &Value, resolve: Resolve<'_>) -> Arc<Schema> {
+fn shared(value: &Value, resolve: Resolve<'_>) -> Nested {
     match value.get("$ref").and_then(Value::as_str) {
         Some(name) if value.as_object().is_some_and(|fields| fields.len() == 1) => {
             resolve(name.rsplit('/').next().unwrap_or(name))
         }
-        Some(_) | None => Arc::new(parse(value, resolve)),
+        Some(_) | None => Nested::Written(Arc::new(parse(value, resolve))),
     }
 }
 
@@ -47,7 +46,7 @@ pub(crate) fn parse(value: &Value, resolve: Resolve<'_>) -> Schema {
     }
     if let Some(additional) = value.get("additionalProperties") {
         schema.additional = match additional {
-            Value::Bool(true) => Some(Schema::unspecified()),
+            Value::Bool(true) => Some(Nested::Written(Schema::unspecified())),
             Value::Object(_) => Some(shared(additional, resolve)),
             Value::Bool(false) | Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
         };
@@ -82,24 +81,23 @@ pub(crate) fn parse(value: &Value, resolve: Resolve<'_>) -> Schema {
         };
     }
     if value.as_object().is_some_and(|value| value.keys().any(|key| RULES.contains(&key.as_str()))) {
-        schema.rules = rules(value, resolve);
+        schema.rules = Some(Box::new(rules(value, resolve)));
     }
     schema
 }
 
 /// The schema of a custom resource: as its definition says, with the metadata that all objects have.
 pub(crate) fn custom(value: &Value, metadata: &Arc<Schema>) -> Schema {
-    let mut nothing = |_: &str| Schema::unspecified();
-    let mut schema = parse(value, &mut nothing);
+    let mut schema = parse(value, &|_| Nested::Written(Schema::unspecified()));
     add_identity(&mut schema, metadata);
     schema
 }
 
 fn add_identity(schema: &mut Schema, metadata: &Arc<Schema>) {
-    let text = Arc::new(Schema { shape: Shape::String, ..Schema::default() });
+    let text = Nested::Written(Arc::new(Schema { shape: Shape::String, ..Schema::default() }));
     schema.properties.insert("apiVersion".to_owned(), text.clone());
     schema.properties.insert("kind".to_owned(), text);
-    schema.properties.insert("metadata".to_owned(), metadata.clone());
+    schema.properties.insert("metadata".to_owned(), Nested::Written(metadata.clone()));
 }
 
 const RULES: [&str; 20] = [
@@ -130,7 +128,7 @@ fn rules(value: &Value, resolve: Resolve<'_>) -> Rules {
     let number = |name: &str| value.get(name).and_then(Value::as_f64);
     let count = |name: &str| value.get(name).and_then(Value::as_u64);
     let text = |name: &str| value.get(name).and_then(Value::as_str);
-    let mut each = |name: &str| -> Vec<Arc<Schema>> {
+    let each = |name: &str| -> Vec<Arc<Schema>> {
         let schemas = value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         schemas.iter().map(|schema| Arc::new(parse(schema, resolve))).collect()
     };
@@ -144,7 +142,7 @@ fn rules(value: &Value, resolve: Resolve<'_>) -> Rules {
         multiple_of: number("multipleOf"),
         min_length: count("minLength"),
         max_length: count("maxLength"),
-        pattern: text("pattern").and_then(|pattern| Regex::new(pattern).ok()),
+        pattern: text("pattern").map(Pattern::new),
         min_items: count("minItems"),
         max_items: count("maxItems"),
         unique_items: flag("uniqueItems"),

@@ -14,7 +14,7 @@ fn prune_at(schema: &Schema, value: &mut Value, place: &Place<'_>, unknown: &mut
     if schema.embedded
         && let Some(metadata) = value.get_mut("metadata")
     {
-        prune_at(&builtin::metadata(), metadata, &place.field("metadata"), unknown);
+        prune_at(builtin::metadata(), metadata, &place.field("metadata"), unknown);
     }
     match value {
         Value::Object(fields) => {

@@ -22,11 +22,13 @@ fn validate_at(schema: &Schema, value: &Value, place: &Place<'_>, causes: &mut V
         causes.push(wrong_type(place, value, schema.shape));
         return;
     }
-    check_rules(&schema.rules, value, place, causes);
+    if let Some(rules) = &schema.rules {
+        check_rules(rules, value, place, causes);
+    }
     if schema.embedded
         && let Some(metadata) = value.get("metadata")
     {
-        validate_at(&builtin::metadata(), metadata, &place.field("metadata"), causes);
+        validate_at(builtin::metadata(), metadata, &place.field("metadata"), causes);
     }
     match value {
         Value::Object(fields) => {
@@ -89,16 +91,19 @@ fn wrong_type(place: &Place<'_>, value: &Value, shape: Shape) -> Cause {
 }
 
 fn check_list(schema: &Schema, items: &[Value], place: &Place<'_>, causes: &mut Vec<Cause>) {
-    let identity = |item: &Value| match &schema.list {
-        ListKind::Atomic => None,
-        ListKind::Set => Some(item.clone()),
-        ListKind::Map(keys) => {
-            Some(Value::Object(keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone()))).collect()))
-        }
+    let same = |one: &Value, other: &Value| match &schema.list {
+        ListKind::Atomic => false,
+        ListKind::Set => one == other,
+        ListKind::Map(keys) => keys.iter().all(|key| one.get(key) == other.get(key)),
     };
     for (index, item) in items.iter().enumerate() {
-        let Some(own) = identity(item) else { return };
-        if items[..index].iter().any(|earlier| identity(earlier).as_ref() == Some(&own)) {
+        if items[..index].iter().any(|earlier| same(earlier, item)) {
+            let own = match &schema.list {
+                ListKind::Atomic | ListKind::Set => item.clone(),
+                ListKind::Map(keys) => {
+                    keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone()))).collect()
+                }
+            };
             causes.push(Cause {
                 reason: "FieldValueDuplicate",
                 message: format!("Duplicate value: {own}"),

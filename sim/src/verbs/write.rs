@@ -140,31 +140,34 @@ fn set(object: &mut Value, pointer: &str, value: Value) {
 
 /// The body must be about what the path names.
 pub(super) fn matches_request(target: &Target, object: &Value) -> Result<(), Status> {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = if target.part == Part::Scale {
         ("autoscaling/v1".to_owned(), "Scale")
     } else {
         (target.api_version(), target.resource.kind.as_str())
     };
-    let (given_version, given_kind) = (text("/apiVersion"), text("/kind"));
+    let (given_version, given_kind) = (text(&object["apiVersion"]), text(&object["kind"]));
     if !given_version.is_empty() && given_version != api_version || !given_kind.is_empty() && given_kind != kind {
         return Err(Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {kind}): {given_version}, Kind={given_kind} is not \
              {api_version}, Kind={kind}"
         )));
     }
-    let name = text("/metadata/name");
+    let name = text(&object["metadata"]["name"]);
     if !name.is_empty() && name != target.name {
         return Err(Status::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
             target.name
         )));
     }
-    let namespace = text("/metadata/namespace");
+    let namespace = text(&object["metadata"]["namespace"]);
     if target.resource.namespaced && !namespace.is_empty() && namespace != target.namespace {
         return Err(Status::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
     Ok(())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }

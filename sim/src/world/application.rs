@@ -140,7 +140,11 @@ impl<'de> Deserialize<'de> for Applications {
 
 impl Applications {
     pub(super) fn of(&self, image: &str) -> &Manner {
-        let found = self.by_version.get(version_of(image)).or_else(|| self.by_version.get("*"));
+        self.of_version(version_of(image))
+    }
+
+    pub(super) fn of_version(&self, version: &str) -> &Manner {
+        let found = self.by_version.get(version).or_else(|| self.by_version.get("*"));
         found.unwrap_or(&self.healthy)
     }
 }

@@ -16,17 +16,20 @@ pub(super) fn binomial(of: u64, share: f64, rng: &mut impl Rng) -> u64 {
 }
 
 /// Deals so many out by shares that are one in sum; the last share takes what rounding leaves.
-pub(super) fn deal(mut of: u64, shares: impl IntoIterator<Item = f64>, rng: &mut impl Rng) -> Vec<u64> {
-    let shares: Vec<f64> = shares.into_iter().collect();
+pub(super) fn deal(
+    mut of: u64,
+    shares: impl IntoIterator<Item = f64, IntoIter: ExactSizeIterator>,
+    rng: &mut impl Rng,
+) -> Vec<u64> {
+    let shares = shares.into_iter();
     let mut left = 1.0;
     let mut dealt = vec![0; shares.len()];
-    for (at, share) in shares.iter().enumerate() {
-        if of == 0 {
-            break;
-        }
-        let last = at + 1 == shares.len();
-        dealt[at] = if last { of } else { binomial(of, if left > 0.0 { share / left } else { 1.0 }, rng) };
-        of -= dealt[at];
+    let mut places = dealt.iter_mut();
+    for share in shares {
+        let Some(place) = places.next().filter(|_| of > 0) else { break };
+        let last = places.len() == 0;
+        *place = if last { of } else { binomial(of, if left > 0.0 { share / left } else { 1.0 }, rng) };
+        of -= *place;
         left -= share;
     }
     dealt

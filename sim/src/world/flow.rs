@@ -14,7 +14,7 @@ use super::jars::{Jars, contents};
 use super::latency::Latencies;
 use super::metrics::Meters;
 use super::routing::{Failure, Place, Plan, Pod, Routes, Way};
-use super::tick::{Exchange, Tick, bump};
+use super::tick::{Exchange, Tick, at, bump};
 use super::traffic::{Arrivals, Class, Traffic};
 
 /// How long a data plane takes to refuse, in seconds.
@@ -148,8 +148,8 @@ impl Scene<'_> {
             Place::Pod(pod) => {
                 let pod = &self.routes.pods()[pod];
                 let answered = self.work(pod, requests);
-                bump(self.tick.by_class.entry(class.to_owned()).or_default(), &pod.version, requests);
-                let own = self.tick.by_version.entry(pod.version.to_string()).or_default();
+                bump(at(&mut self.tick.by_class, class), &pod.version, requests);
+                let own = at(&mut self.tick.by_version, &pod.version);
                 for (status, latencies) in &answered {
                     *own.by_status.entry(*status).or_default() += latencies.count();
                     own.latencies.merge(latencies);
@@ -189,7 +189,7 @@ impl Scene<'_> {
     fn work(&mut self, pod: &Pod, requests: u64) -> Vec<Answered> {
         let started = pod.started.map_or(self.at, |started| started.as_millisecond());
         let age = Duration::from_millis(u64::try_from(self.at - started).unwrap_or(0));
-        let manner = self.applications.of(&pod.image);
+        let manner = self.applications.of_version(&pod.version);
         let (errors, latency) = manner.at(age);
         let errors = binomial(requests, errors, self.rng);
         let mut answered = Vec::with_capacity(2);

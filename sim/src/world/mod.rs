@@ -94,19 +94,32 @@ impl World {
 
     /// Lets everything flow from the last time until `now`, by the objects as they are now. Tells what flowed.
     pub fn tick(&mut self, now: Timestamp, objects: &(impl Objects + ?Sized)) -> Tick {
+        let mut tick = Tick::default();
+        self.flow_into(&mut tick, now, objects);
+        self.total.merge(&tick);
+        tick
+    }
+
+    /// As [`World::tick`], for those who are told by [`World::total`] in the end: a simulation of an hour has thousands of
+    /// seconds.
+    pub fn advance(&mut self, now: Timestamp, objects: &(impl Objects + ?Sized)) {
+        let mut total = std::mem::take(&mut self.total);
+        self.flow_into(&mut total, now, objects);
+        total.exchanges.clear();
+        self.total = total;
+    }
+
+    fn flow_into(&mut self, tick: &mut Tick, now: Timestamp, objects: &(impl Objects + ?Sized)) {
         self.look_at(objects);
         let now = now.as_millisecond();
-        let mut tick = Tick::default();
         while self.at < now {
             let next = now.min(self.at.saturating_add(STEP)).min(self.metrics.next_scrape());
-            self.flow.step(self.at, next, &self.routes, &self.applications, &mut self.metrics.meters, &mut tick);
+            self.flow.step(self.at, next, &self.routes, &self.applications, &mut self.metrics.meters, tick);
             self.at = next;
             if self.at >= self.metrics.next_scrape() {
                 self.metrics.scrape(self.routes.pods());
             }
         }
-        self.total.merge(&tick);
-        tick
     }
 
     /// Asks the metrics server an instant query.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -56,6 +56,9 @@ impl fmt::Display for Labels {
     }
 }
 
+/// Patterns that are kept compiled at most.
+const KNOWN_PATTERNS: usize = 100;
+
 /// Around a pattern that is matched from end to end.
 const ANCHORED: (&str, &str) = ("^(?s:", ")$");
 
@@ -100,8 +103,19 @@ pub enum Wanted {
 impl Matcher {
     /// A pattern that is matched from end to end. Errors are the pattern's.
     pub fn pattern(text: &str) -> Result<Regex, regex::Error> {
+        // A rollout asks the same again and again.
+        static KNOWN: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pattern) = known.get(text) {
+            return Ok(pattern.clone());
+        }
         // RE2's classes such as \d are ASCII alone; bytes are where the crate has them so.
-        RegexBuilder::new(&format!("{}{text}{}", ANCHORED.0, ANCHORED.1)).unicode(false).build()
+        let pattern = RegexBuilder::new(&format!("{}{text}{}", ANCHORED.0, ANCHORED.1)).unicode(false).build()?;
+        if known.len() >= KNOWN_PATTERNS {
+            known.clear();
+        }
+        known.insert(text.to_owned(), pattern.clone());
+        Ok(pattern)
     }
 
     /// Whether a series with these labels fits.

@@ -106,6 +106,14 @@ impl Tick {
     }
 }
 
+/// What is counted under a name, which is not made anew when it is there.
+pub(super) fn at<'a, V: Default>(counts: &'a mut BTreeMap<String, V>, name: &str) -> &'a mut V {
+    if !counts.contains_key(name) {
+        counts.insert(name.to_owned(), V::default());
+    }
+    counts.get_mut(name).expect("it was put in if it was not there")
+}
+
 /// One more entry, without making a name anew that is there.
 pub(super) fn bump(counts: &mut BTreeMap<String, u64>, name: &str, more: u64) {
     if let Some(count) = counts.get_mut(name) {

@@ -1,6 +1,6 @@
 //! Counters and histograms under the names and labels that applications and data planes really export.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::chance::float;
@@ -14,8 +14,8 @@ pub(in super::super) struct Meters {
     histograms: BTreeMap<Source, Histogram>,
     counters: BTreeMap<(Container, Arc<str>), Counter>,
     up: BTreeMap<Container, usize>,
-    /// The series of the last scrape.
-    live: BTreeSet<usize>,
+    /// The series of the last scrape, in order.
+    live: Vec<usize>,
 }
 
 /// A container from its start to its end: uid of the pod, and its restarts.
@@ -84,6 +84,9 @@ impl Meters {
 
     /// Requests that a data plane saw answered.
     pub(in super::super) fn seen(&mut self, seen_as: &SeenAs, status: u16, latencies: &Latencies) {
+        if *seen_as == SeenAs::Uncounted {
+            return;
+        }
         let code = status.to_string();
         let labels = || match seen_as {
             SeenAs::Uncounted => BTreeMap::new(),
@@ -109,9 +112,6 @@ impl Meters {
                 .map(own),
             ),
         };
-        if *seen_as == SeenAs::Uncounted {
-            return;
-        }
         let histogram = self.histograms.entry(Source::DataPlane(seen_as.clone(), status));
         let histogram = histogram.or_insert_with(|| Histogram { labels: labels(), ..Histogram::default() });
         histogram.latencies.merge(latencies);
@@ -127,10 +127,10 @@ impl Meters {
         self.counters.retain(|(container, _), _| there.contains_key(container));
         self.up.retain(|container, _| there.contains_key(container));
 
-        let mut live = BTreeSet::new();
+        let mut live = Vec::with_capacity(self.live.len());
         let mut put = |store: &mut Store, series: usize, value: f64| {
             store.append(series, Point { at, value });
-            live.insert(series);
+            live.push(series);
         };
         for (source, histogram) in &mut self.histograms {
             let layout = source.layout();
@@ -154,7 +154,8 @@ impl Meters {
             let series = series.or_insert_with(|| store.series(&labels("up", &of_pod(pod), None)));
             put(store, *series, 1.0);
         }
-        for gone in self.live.difference(&live) {
+        live.sort_unstable();
+        for gone in self.live.iter().filter(|series| live.binary_search(series).is_err()) {
             store.end(*gone, at);
         }
         self.live = live;
