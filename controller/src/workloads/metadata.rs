@@ -1,9 +1,8 @@
 //! Which labels and annotations go along when an object is made from another.
 
-use crate::objects::At;
 use serde_json::{Map, Value};
 
-use crate::objects::pointer_to;
+use crate::objects::{At, pointer_to};
 
 /// Annotation that tells Flux's kustomize-controller to leave an object alone.
 const FLUX_RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
