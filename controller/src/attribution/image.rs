@@ -1,10 +1,10 @@
 //! What the target itself says: its images, and the labels that builds leave on it.
 
-use crate::objects::At;
 use crds::{Source, SourceImage};
 use serde_json::Value;
 
 use super::place;
+use crate::objects::At;
 
 /// Images told of at most.
 const IMAGES: usize = 8;

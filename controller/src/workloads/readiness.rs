@@ -1,6 +1,5 @@
 //! Whether the pods of a workload serve.
 
-use crate::objects::At;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +9,7 @@ use serde_json::Value;
 
 use super::scale::scaled_down;
 use crate::denial::{self, Denial};
+use crate::objects::At;
 
 /// Reads the readiness of a target or primary from its status.
 ///
