@@ -38,7 +38,7 @@ impl Block {
         self.canary.requests + self.other.requests
     }
 
-    fn events(self) -> f64 {
+    pub(crate) fn events(self) -> f64 {
         self.canary.events + self.other.events
     }
 }
@@ -74,15 +74,25 @@ const FEW: f64 = 5.0;
 /// Fewer requests are put together with those of the next window: what is rare tells nothing sooner, and bursts stay whole.
 const BLOCK: f64 = 16.0;
 
+/// How arms are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// They are of equal size.
+    Swap,
+    /// They are of other sizes.
+    Share,
+    /// The same, but soon: beside another test that has no hurry.
+    QuickShare,
+}
+
 /// The two questions about one metric.
 #[derive(Clone, Debug)]
 pub(crate) struct Tests {
     pub(crate) worse: Wealth,
     pub(crate) not_worse: Wealth,
-    swap: bool,
+    by: By,
     tolerated: f64,
-    /// Events until differences are tolerated in full.
-    early: f64,
+    /// Those of all blocks that were betted on.
     events: f64,
     pending: Block,
     after_burst: bool,
@@ -91,23 +101,22 @@ pub(crate) struct Tests {
 
 impl Tests {
     pub(crate) fn swap(cap: f64, cap_not_worse: f64, metrics: f64) -> Self {
-        Self::new(true, Wealth::new(&TILT_SHARES, cap), cap_not_worse, metrics)
+        Self::new(By::Swap, Wealth::new(&TILT_SHARES, cap), cap_not_worse, metrics)
     }
 
     pub(crate) fn share(cap: f64, cap_not_worse: f64, metrics: f64) -> Self {
-        Self::new(false, Wealth::new(&RATIO_SHARES, cap), cap_not_worse, metrics)
+        Self::new(By::Share, Wealth::new(&RATIO_SHARES, cap), cap_not_worse, metrics)
     }
 
-    /// By share as well, but soon: beside another test that has no hurry.
     pub(crate) fn quick(cap: f64, metrics: f64) -> Self {
-        Self { early: EARLY, ..Self::share(cap, 1.0, metrics) }
+        Self { by: By::QuickShare, ..Self::share(cap, 1.0, metrics) }
     }
 
-    fn new(swap: bool, worse: Wealth, cap_not_worse: f64, metrics: f64) -> Self {
+    fn new(by: By, worse: Wealth, cap_not_worse: f64, metrics: f64) -> Self {
         let not_worse = Wealth::new(&POWER_SHARES, cap_not_worse);
         let tolerated = libm::pow(TOLERATED, 1.0 + log(metrics.max(1.0)) / log(20.0));
         let pending = Block::default();
-        Self { worse, not_worse, swap, tolerated, early: 0.0, events: 0.0, pending, after_burst: false, blocks: 0 }
+        Self { worse, not_worse, by, tolerated, events: 0.0, pending, after_burst: false, blocks: 0 }
     }
 
     /// Takes a window in; `ratio` is the smallest that matters, above 1. The block that it completes.
@@ -136,25 +145,30 @@ impl Tests {
 
     /// Beside a much larger arm, a burst of the canary's is whole only if the canary has requests enough itself.
     fn enough(&self, block: Block) -> bool {
-        block.requests() >= BLOCK && (self.early == 0.0 || block.canary.requests >= FEW)
+        block.requests() >= BLOCK && (self.by != By::QuickShare || block.canary.requests >= FEW)
     }
 
     fn bet(&mut self, block: Block, ratio: f64) {
-        if self.swap {
-            let tolerated = self.tolerated;
-            self.worse.fair(|place| swap_gain(block, TILTS[place], tolerated));
-        } else {
-            let so_far = if self.early > 0.0 { (self.events / self.early).min(1.0) } else { 1.0 };
-            let (share, seen) = shares(block, libm::pow(self.tolerated, so_far));
-            let stake = |place: usize| (scaled(share, RATIOS[place]) - share) / (share * (1.0 - share));
-            // A single event is the canary's or not; what it would win beyond the cap is not staked.
-            let single = block.events() <= 1.0;
-            let part = if single { self.worse.needed(|place| stake(place) * (1.0 - share)) } else { 1.0 };
-            self.worse.multiply(|place| 1.0 + part * stake(place) * (seen - share));
-            self.events += block.events();
+        let tolerated = self.tolerated;
+        match self.by {
+            By::Swap => self.worse.fair(|place| swap_gain(block, TILTS[place], tolerated)),
+            By::Share => self.bet_on_share(block, tolerated),
+            By::QuickShare => {
+                self.bet_on_share(block, libm::pow(tolerated, (self.events / EARLY).min(1.0)));
+                self.events += block.events();
+            }
         }
         let (share, seen) = shares(block, ratio);
         self.not_worse.multiply(|place| 1.0 + not_worse_stake(block, ratio, place) * (share - seen));
+    }
+
+    fn bet_on_share(&mut self, block: Block, tolerated: f64) {
+        let (share, seen) = shares(block, tolerated);
+        let stake = |place: usize| (scaled(share, RATIOS[place]) - share) / (share * (1.0 - share));
+        // A single event is the canary's or not; what it would win beyond the cap is not staked.
+        let single = block.events() <= 1.0;
+        let part = if single { self.worse.needed(|place| stake(place) * (1.0 - share)) } else { 1.0 };
+        self.worse.multiply(|place| 1.0 + part * stake(place) * (seen - share));
     }
 
     /// How fast the evidence for not being worse grows with the canary's requests, if it is as good as the other arm and

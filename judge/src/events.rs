@@ -277,7 +277,7 @@ impl Events {
 
 fn add_fading(sum: &mut Block, block: Block) {
     sum.add(block);
-    if sum.canary.events + sum.other.events > LONG_AGO {
+    if sum.events() > LONG_AGO {
         for arm in [&mut sum.canary, &mut sum.other] {
             *arm = Arm { requests: arm.requests / 2.0, events: arm.events / 2.0 };
         }
