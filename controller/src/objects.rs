@@ -230,22 +230,15 @@ pub trait At {
 
 impl At for Value {
     fn at(&self, pointer: &str) -> Option<&Value> {
-        if pointer.contains('~') {
+        if pointer.contains('~') || !(pointer.is_empty() || pointer.starts_with('/')) {
             return self.pointer(pointer);
         }
-        let (mut value, mut rest) = (self, pointer);
-        while let Some(tail) = rest.strip_prefix('/') {
-            let end = tail.bytes().position(|byte| byte == b'/').unwrap_or(tail.len());
-            let token = &tail[..end];
-            value = match value {
-                Value::Object(fields) => fields.get(token)?,
-                // Numbers of items are written in one way alone.
-                Value::Array(_) => return value.pointer(rest),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return None,
-            };
-            rest = &tail[end..];
-        }
-        rest.is_empty().then_some(value)
+        pointer.split('/').skip(1).try_fold(self, |value, token| match value {
+            Value::Object(fields) => fields.get(token),
+            // Numbers of items are written in one way alone.
+            Value::Array(_) => value.pointer(&format!("/{token}")),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        })
     }
 }
 
@@ -282,6 +275,41 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_looked_up_is_what_a_json_pointer_names() {
+        let object =
+            json!({"a/b": 1, "m~n": 2, "": {"": 3}, "list": [{"name": "x"}, [4]], "0": {"1": 5}, "null": null});
+        for pointer in [
+            "",
+            "/",
+            "//",
+            "///",
+            "/0",
+            "/0/1",
+            "/0/1/2",
+            "/a~1b",
+            "/m~0n",
+            "/m~1n",
+            "/a/b",
+            "/list",
+            "/list/0",
+            "/list/0/name",
+            "/list/00",
+            "/list/+0",
+            "/list/-",
+            "/list/1/0",
+            "/list/2",
+            "/list/",
+            "/null",
+            "/null/x",
+            "/none",
+            "list",
+            "a/b",
+        ] {
+            assert_eq!(object.at(pointer), object.pointer(pointer), "{pointer:?}");
+        }
+    }
 
     #[test]
     fn a_write_is_met_when_what_it_names_stands_exactly_so() {

@@ -82,9 +82,6 @@ struct Canonical<'a>(&'a Value);
 impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            Value::Object(fields) if fields.keys().is_sorted() => {
-                serializer.collect_map(fields.iter().map(|(key, value)| (key, Canonical(value))))
-            }
             Value::Object(fields) => {
                 let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
                 sorted.sort_unstable_by_key(|(key, _)| *key);

@@ -236,7 +236,7 @@ mod tests {
         let plan = case.plan().unwrap();
         assert!(!plan.tracked.contains(ConfigKind::ConfigMap, "absent"));
         let template = super::super::primary_template(&plan);
-        assert_eq!(template.at("/spec/volumes/0/configMap/name"), Some(&json!("absent")));
+        assert_eq!(template.pointer("/spec/volumes/0/configMap/name"), Some(&json!("absent")));
     }
 
     #[test]
@@ -247,6 +247,6 @@ mod tests {
         let plan = case.plan().unwrap();
         assert_eq!(plan.tracked.checksums(), BTreeMap::new());
         let template = super::super::primary_template(&plan);
-        assert_eq!(template.at("/spec/volumes/0/configMap/name"), Some(&json!("settings")));
+        assert_eq!(template.pointer("/spec/volumes/0/configMap/name"), Some(&json!("settings")));
     }
 }

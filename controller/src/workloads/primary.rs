@@ -334,7 +334,10 @@ mod tests {
         case.target["spec"]["template"]["spec"].as_object_mut().unwrap().remove("affinity");
         let plan = case.plan().unwrap();
         let ours = primary_template(&plan);
-        assert_eq!(ours.at("/metadata/labels"), ours.at("/spec/topologySpreadConstraints/0/labelSelector/matchLabels"));
+        assert_eq!(
+            ours.pointer("/metadata/labels"),
+            ours.pointer("/spec/topologySpreadConstraints/0/labelSelector/matchLabels")
+        );
         // A primary that Flagger made does not, and is left alone all the same.
         let mut flagger = ours.clone();
         flagger["spec"]["topologySpreadConstraints"] = spread(&labels);

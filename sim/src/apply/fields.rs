@@ -197,21 +197,19 @@ impl Fields {
     /// The same with the other as `fieldsV1`.
     pub(crate) fn meets_written(&self, other: &Value) -> bool {
         let Some(other) = other.as_object() else { return false };
-        let member = other.is_empty() || other.contains_key(".");
         let shared = |(element, child): (&Element, &Fields)| {
             other.get(&*element.written()).is_some_and(|other| child.meets_written(other))
         };
-        self.member && member || self.children().any(shared)
+        self.member && is_member_written(other) || self.children().any(shared)
     }
 
     /// True when the other, as `fieldsV1`, has all of it.
     pub(crate) fn is_within_written(&self, other: &Value) -> bool {
         let Some(other) = other.as_object() else { return false };
-        let member = other.is_empty() || other.contains_key(".");
         let within = |(element, child): (&Element, &Fields)| {
             other.get(&*element.written()).is_some_and(|other| child.is_within_written(other))
         };
-        (member || !self.member) && self.children().all(within)
+        (!self.member || is_member_written(other)) && self.children().all(within)
     }
 
     /// Without these fields and all below them.
@@ -255,4 +253,9 @@ impl Fields {
     pub(crate) fn children(&self) -> impl Iterator<Item = (&Element, &Fields)> {
         self.children.iter().map(|(element, child)| (element, child))
     }
+}
+
+/// Whether `fieldsV1` has what it stands for itself, and not only what is below.
+fn is_member_written(fields: &Map<String, Value>) -> bool {
+    fields.is_empty() || fields.contains_key(".")
 }

@@ -10,20 +10,12 @@ use super::view::Kind;
 /// The value at a JSON pointer. As [`Value::pointer`], which makes texts of its own at each step: too slow for what every look
 /// at every object does a hundred times.
 pub(super) fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
-    let escaped = pointer.contains('~');
-    let (mut value, mut rest) = (value, pointer);
-    while let Some(tail) = rest.strip_prefix('/') {
-        let end = tail.bytes().position(|byte| byte == b'/').unwrap_or(tail.len());
-        let token = &tail[..end];
-        rest = &tail[end..];
-        value = match value {
-            Value::Object(map) if escaped => map.get(&token.replace("~1", "/").replace("~0", "~"))?,
-            Value::Object(map) => map.get(token)?,
-            Value::Array(items) => items.get(token.parse::<usize>().ok()?)?,
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return None,
-        };
-    }
-    Some(value)
+    pointer.split('/').skip(1).try_fold(value, |value, token| match value {
+        Value::Object(map) if token.contains('~') => map.get(&token.replace("~1", "/").replace("~0", "~")),
+        Value::Object(map) => map.get(token),
+        Value::Array(items) => items.get(token.parse::<usize>().ok()?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    })
 }
 
 /// The text at a JSON pointer; empty if there is none.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::registry::Scale;
-use crate::state::{Author, Options, Part, State, Target, Written, must_be_object};
+use crate::state::{Author, Options, Part, State, Target, Written, must_be_object, text};
 use crate::status::{Cause, Status};
 use crate::views;
 
@@ -166,8 +166,4 @@ pub(super) fn matches_request(target: &Target, object: &Value) -> Result<(), Sta
         ));
     }
     Ok(())
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

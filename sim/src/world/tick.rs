@@ -116,11 +116,7 @@ pub(super) fn at<'a, V: Default>(counts: &'a mut BTreeMap<String, V>, name: &str
 
 /// One more entry, without making a name anew that is there.
 pub(super) fn bump(counts: &mut BTreeMap<String, u64>, name: &str, more: u64) {
-    if let Some(count) = counts.get_mut(name) {
-        *count += more;
-    } else {
-        counts.insert(name.to_owned(), more);
-    }
+    *at(counts, name) += more;
 }
 
 fn add<K: Ord + Clone>(own: &mut BTreeMap<K, u64>, other: &BTreeMap<K, u64>) {
